@@ -1,0 +1,29 @@
+# The commands that the README names. uv makes the environment; it is installed with pip where it is missing.
+export UV_PYTHON_DOWNLOADS := never
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo "$(PYTHON) -m uv")
+RUN := $(UV) run --frozen
+
+.PHONY: setup demo dev test lint bench
+
+setup:
+	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
+	@$(UV) sync --frozen --quiet
+
+demo: setup
+	@$(RUN) python -m infra.local.demo
+
+dev: setup
+	@$(RUN) python -m infra.local.dev
+
+lint: setup
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+test: lint
+	$(RUN) pytest -n 2 --dist loadscope
+
+bench: setup
+	@$(RUN) python -m tests.benchmarks

@@ -1,0 +1,97 @@
+"""What is deployed: the routes, the authorizer, and the queue and schedule handlers. Nothing else."""
+
+import json
+from typing import Any
+
+from chalice.app import AuthResponse, Chalice, Rate, Response
+
+from chalicelib import door
+from chalicelib.accounts import keys
+from chalicelib.http import Answer, Endpoint, Principal, Request, rendered
+from chalicelib.services import Services
+from chalicelib.settings import settings_from
+
+app = Chalice("panelport", configure_logs=False)
+_kept: dict[str, Services] = {}
+
+
+def services() -> Services:
+    """The deployment's services, made once in each execution environment, when first needed."""
+    if "services" not in _kept:
+        _kept["services"] = Services(settings_from())
+    return _kept["services"]
+
+
+@app.authorizer(ttl_seconds=0)
+def authorize(auth_request: Any) -> AuthResponse:
+    """Whose API key it is. Not cached: a revoked key is refused at once."""
+    principal = keys.principal_of(services(), auth_request.token or "")
+    if principal is None:
+        # API Gateway answers 401 to exactly this text.
+        raise Exception("Unauthorized")
+    context = {"domain": principal.domain, "key_id": principal.key_id, "role": principal.role}
+    return AuthResponse(routes=["*"], principal_id=principal.key_id, context=context)
+
+
+def _view(endpoint: Endpoint) -> Any:
+    def view(**_: str) -> Response:
+        return _response(door.answer(endpoint, _request(), services()))
+
+    return view
+
+
+def _request() -> Request:
+    request = app.current_request
+    assert request is not None  # noqa: S101 (Chalice sets it before any view)
+    caller = request.context.get("authorizer") or {}
+    principal = None
+    if caller.get("key_id"):
+        principal = Principal(domain=caller["domain"], key_id=caller["key_id"], role=caller["role"])
+    return Request(
+        method=request.method,
+        path=request.path,
+        parameters=request.uri_params or {},
+        query=dict(request.query_params or {}),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=raw.encode() if isinstance(raw := request.raw_body or b"", str) else raw,
+        principal=principal,
+    )
+
+
+def _response(answer: Answer) -> Response:
+    status, headers, body = rendered(answer)
+    return Response(body=body, status_code=status, headers={**headers})
+
+
+for number, declared in enumerate(door.ENDPOINTS):
+    app.route(
+        declared.path,
+        methods=[declared.method],
+        name=f"route_{number}",
+        authorizer=authorize if declared.roles is not None else None,
+        content_types=["*/*"] if declared.method in ("POST", "PUT", "PATCH") else [],
+    )(_view(declared))
+
+
+@app.on_sqs_message(queue="runs", name="run_export")
+def run_export(event: Any) -> None:
+    """Carry out the run that a message names."""
+    from chalicelib.exports import worker
+
+    for record in event:
+        message = record_of(record)
+        worker.work(services(), message["domain"], message["run_id"], event.context.aws_request_id)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
+def sweep(event: Any) -> None:
+    """Each minute: what was lost on the way is found, what has expired is deleted."""
+    from chalicelib.exports import sweeper
+
+    sweeper.sweep(services())
+
+
+def record_of(record: Any) -> dict[str, Any]:
+    """The JSON message of an SQS record."""
+    message: dict[str, Any] = json.loads(record.body)
+    return message

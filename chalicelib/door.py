@@ -1,0 +1,81 @@
+"""The front door: every endpoint there is, and the one way in which a request becomes an answer."""
+
+from chalicelib import idempotency, openapi, telemetry
+from chalicelib.accounts import domains, keys
+from chalicelib.errors import NotFound, Refusal
+from chalicelib.exports import downloads
+from chalicelib.exports import routes as exports
+from chalicelib.http import (
+    FAILED,
+    PREFLIGHT,
+    Answer,
+    Call,
+    Endpoint,
+    Request,
+    body_of,
+    cors_headers,
+    path_parameters,
+    permitted,
+    refused,
+)
+from chalicelib.intake import attributes, events, participants
+from chalicelib.services import Services
+
+_DECLARED: tuple[Endpoint, ...] = (
+    *keys.ROUTES.endpoints,
+    *domains.ROUTES.endpoints,
+    *attributes.ROUTES.endpoints,
+    *participants.ROUTES.endpoints,
+    *events.ROUTES.endpoints,
+    *exports.ROUTES.endpoints,
+    *downloads.ROUTES.endpoints,
+)
+
+
+def _preflights() -> tuple[Endpoint, ...]:
+    methods: dict[str, list[str]] = {}
+    for endpoint in _DECLARED:
+        if endpoint.path.startswith("/v1"):
+            methods.setdefault(endpoint.path, []).append(endpoint.method)
+    return tuple(_preflight(path, allowed) for path, allowed in methods.items())
+
+
+def _preflight(path: str, methods: list[str]) -> Endpoint:
+    def preflight(_: Call) -> Answer:
+        return Answer(204, None, {**PREFLIGHT, "Access-Control-Allow-Methods": ", ".join(methods)})
+
+    return Endpoint("OPTIONS", path, preflight, None, "CORS preflight", status=204)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (*_DECLARED, *openapi.endpoints(_DECLARED), *_preflights())
+
+
+def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
+    """The answer to a request, whatever it holds: a refusal becomes a problem document, an error of ours a 500
+    that tells nothing."""
+    try:
+        made = _answered(endpoint, request, services)
+    except Refusal as refusal:
+        made = refused(refusal)
+    except Exception as error:  # noqa: BLE001 (the last line: a caller gets a problem document, the log the place)
+        telemetry.alarm("request failed", method=endpoint.method, route=endpoint.path, **telemetry.failure(error))
+        made = FAILED
+    if endpoint.path.startswith("/v1"):
+        extra = cors_headers(request.headers.get("origin"), services.settings.origins)
+        made = Answer(made.status, made.body, {**made.headers, **extra}, made.media_type)
+    domain = request.principal.domain if request.principal else None
+    telemetry.record("request", method=endpoint.method, route=endpoint.path, status=made.status, domain=domain)
+    return made
+
+
+def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answer:
+    principal = permitted(endpoint, request.principal)
+    value, body = body_of(endpoint, request)
+    parameters = path_parameters(request.parameters)
+    if any("\0" in text or "/" in text or len(text) > 512 for text in parameters.values()):
+        raise NotFound
+    call = Call(services, principal, parameters, request.query, request.headers, services.seed(), body)
+    key = idempotency.request_key(request.headers) if endpoint.creates else None
+    if key is None:
+        return endpoint.act(call)
+    return idempotency.perform(endpoint, call, key, idempotency.fingerprint(request.method, request.path, value))

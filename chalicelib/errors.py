@@ -1,0 +1,111 @@
+"""Every refusal that a caller can get: one class per answer, each an RFC 9457 problem."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request body: where (an RFC 6901 pointer) and what."""
+
+    pointer: str
+    detail: str
+
+
+class Refusal(Exception):
+    """A request that is answered with a problem document instead of its effect."""
+
+    status: int = 400
+
+    def __init__(self, detail: str, *, faults: Sequence[Fault] = (), headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.headers = headers or {}
+
+    def problem(self) -> dict[str, object]:
+        """The problem document, as RFC 9457 names its members, with `errors` where there are faults to point at."""
+        problem: dict[str, object] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.faults:
+            problem["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.faults]
+        return problem
+
+
+class Malformed(Refusal):
+    """The request cannot be read at all."""
+
+    status = 400
+
+
+class Unauthenticated(Refusal):
+    """No key, or none that is known, live and unexpired."""
+
+    status = 401
+
+
+class Forbidden(Refusal):
+    """The key is good, its role may not."""
+
+    status = 403
+
+
+class NotFound(Refusal):
+    """Not there, or not this domain's: the two cannot be told apart."""
+
+    status = 404
+
+    def __init__(self, detail: str = "There is no such thing here.") -> None:
+        super().__init__(detail)
+
+
+class Conflict(Refusal):
+    """What is asked for contradicts what is there."""
+
+    status = 409
+
+
+class Gone(Refusal):
+    """It was there and is no more: expired, revoked or ended."""
+
+    status = 410
+
+
+class TooLarge(Refusal):
+    """The body is past 5 MB."""
+
+    status = 413
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is not declared as application/json."""
+
+    status = 415
+
+
+class Invalid(Refusal):
+    """Well-formed but refused; every fault at once."""
+
+    status = 422
+
+    def __init__(self, faults: Sequence[Fault], detail: str = "The request is well-formed but refused.") -> None:
+        super().__init__(detail, faults=faults)
+
+
+class TooMany(Refusal):
+    """Asked too often; `Retry-After` says when to come back."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+def invalid(pointer: str, detail: str) -> Invalid:
+    """The refusal of a body with a single fault."""
+    return Invalid([Fault(pointer, detail)])

@@ -1,0 +1,40 @@
+"""Ten runs of a domain at once: further ones wait, and one domain's burst never stands in another's way."""
+
+from chalicelib.aws import Attr
+from chalicelib.services import Services
+
+AT_ONCE = 10
+MAX_WAITING = 500
+
+
+def admit(services: Services, domain: str, run_id: str) -> bool:
+    """Give the run a slot and send it to the workers; False when the domain's slots are taken.
+
+    A run that has a slot is sent again: a message may have been lost, and one too many is harmless.
+    """
+    place = (f"slots/{domain}", "slots")
+    room = Attr("held").not_exists() | Attr("held").size().lt(AT_ONCE) | Attr("held").contains(run_id)
+    if not services.store.add_to_set(place, "held", run_id, when=room):
+        return False
+    services.runs_queue.send({"domain": domain, "run_id": run_id}, group=domain)
+    return True
+
+
+def release(services: Services, domain: str, run_id: str) -> None:
+    """Give the slot of an ended run back, and admit those that waited for one, the oldest first."""
+    place = (f"slots/{domain}", "slots")
+    services.store.take_from_set(place, "held", run_id)
+    held = (services.store.get(*place) or {}).get("held", ())
+    for waiting in services.store.query(f"waiting/{domain}", limit=2 * AT_ONCE):
+        waits = waiting["sk"] != run_id and waiting["sk"] not in held
+        if waits and not admit(services, domain, waiting["sk"]):
+            return
+
+
+def reclaim(services: Services, domain: str) -> None:
+    """Release the slots of runs that ended without giving theirs back."""
+    held = sorted((services.store.get(f"slots/{domain}", "slots") or {}).get("held", ()))
+    runs = services.store.get_many([(f"run/{domain}/{run_id}", "run") for run_id in held])
+    for run_id, run in zip(held, runs, strict=True):
+        if run is None or run["status"] not in ("pending", "processing"):
+            release(services, domain, run_id)

@@ -1,0 +1,232 @@
+"""Saved exports: what, in which format, for whom, when; judged whole, with every fault by its pointer."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from chalicelib import instants, zones
+from chalicelib.accounts.domains import Email
+from chalicelib.aws import Attr, Item, Write
+from chalicelib.catalog import Catalog
+from chalicelib.datasets import kinds
+from chalicelib.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.exports import cron
+from chalicelib.exports.formats import FORMATS
+from chalicelib.http import Body, faults_of
+from chalicelib.ids import Seed
+from chalicelib.services import Services
+
+MAX_CONFIG_BYTES = 150_000
+MEMBERS = ("title", "description", "dataset", "format", "format_options", "timezone", "deliver", "schedule")
+EMPTY: dict[str, Any] = {
+    "description": "",
+    "format": "csv",
+    "format_options": {},
+    "timezone": "UTC",
+    "deliver": None,
+    "schedule": None,
+}
+
+# Something to see, and nothing that breaks a line of a file name or of a mail's subject.
+TITLE = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TITLE)]
+Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class Deliver(Body):
+    """Where a finished run is announced."""
+
+    webhook_ids: Annotated[list[str], Field(max_length=10)] = []
+    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    emails: Annotated[list[Email], Field(max_length=20)] = []
+
+
+class Schedule(Body):
+    """When an export runs by itself."""
+
+    cron: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    timezone: str = "UTC"
+    enabled: bool = True
+
+
+class ExportBody(Body):
+    """What `POST /v1/exports` takes; the dataset and the options are judged by their kind and format."""
+
+    title: Title
+    description: Description = ""
+    dataset: dict[str, Any]
+    format: Literal["csv", "spss", "parquet", "ndjson"] = "csv"
+    format_options: dict[str, Any] = {}
+    timezone: str = "UTC"
+    deliver: Deliver | None = None
+    schedule: Schedule | None = None
+    run: bool = False
+
+
+class ExportPatch(Body):
+    """What `PATCH /v1/exports/{id}` takes: the members to replace, whole."""
+
+    title: Title | None = None
+    description: Description | None = None
+    dataset: dict[str, Any] | None = None
+    format: Literal["csv", "spss", "parquet", "ndjson"] | None = None
+    format_options: dict[str, Any] | None = None
+    timezone: str | None = None
+    deliver: Deliver | None = None
+    schedule: Schedule | None = None
+
+
+def title_key(title: str) -> str:
+    """What two titles share when they are the same title: after NFKC, case folding and trimming."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold()).strip()
+    return hashlib.sha256(folded.encode()).hexdigest()
+
+
+def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Services, domain: str) -> dict[str, Any]:
+    """The configuration that the request's value gives, complete; Invalid with every fault at once."""
+    faults: list[Fault] = []
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        faults += faults_of(error, value)
+    if not isinstance(value, dict):
+        raise Invalid(faults)
+    config = {**EMPTY, **{name: value[name] for name in MEMBERS if name in value}}
+    faulty = {fault.pointer.split("/")[1] for fault in faults if fault.pointer}
+    sound = {name: member for name, member in config.items() if name not in faulty}
+    faults += kinds.check(sound["dataset"], catalog, services, domain) if "dataset" in sound else []
+    faults += _option_faults(sound)
+    faults += _zone_faults(sound)
+    faults += _schedule_faults(sound.get("schedule"))
+    faults += _deliver_faults(sound.get("deliver"), services, domain)
+    if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
+        faults.append(Fault("", f"the configuration is past {MAX_CONFIG_BYTES} bytes"))
+    if faults:
+        raise Invalid(list(dict.fromkeys(faults)))
+    return config
+
+
+def _option_faults(config: Mapping[str, Any]) -> list[Fault]:
+    if "format" not in config or "format_options" not in config:
+        return []
+    try:
+        FORMATS[config["format"]].options.model_validate(config["format_options"])
+    except ValidationError as error:
+        return faults_of(error, config["format_options"], "/format_options")
+    return []
+
+
+def _zone_faults(config: Mapping[str, Any]) -> list[Fault]:
+    zone = config.get("timezone")
+    if zone is not None and not zones.is_zone(zone):
+        return [Fault("/timezone", "must be the name of an IANA time zone, such as America/Vancouver")]
+    return []
+
+
+def _schedule_faults(schedule: Any) -> list[Fault]:
+    if schedule is None:
+        return []
+    faults = []
+    zone = schedule.get("timezone", "UTC")
+    if not zones.is_zone(zone):
+        faults.append(Fault("/schedule/timezone", "must be the name of an IANA time zone, such as America/Vancouver"))
+    try:
+        if cron.parse(schedule["cron"]).fires_more_than_hourly:
+            faults.append(Fault("/schedule/cron", "fires more than once an hour: the minute must be a single number"))
+    except ValueError as error:
+        faults.append(Fault("/schedule/cron", str(error)))
+    return faults
+
+
+def _deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]:
+    if not deliver:
+        return []
+    faults = []
+    ids = deliver.get("webhook_ids", [])
+    for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
+        if found is None:
+            faults.append(Fault(f"/deliver/webhook_ids/{n}", "is not a webhook of this domain"))
+    return faults
+
+
+def place(domain: str, export_id: str) -> tuple[str, str]:
+    """Where an export's item is."""
+    return f"domain/{domain}", f"export/{export_id}"
+
+
+def get(services: Services, domain: str, export_id: str) -> Item:
+    """The export's item; NotFound when the domain has none with that id."""
+    item = services.store.get(*place(domain, export_id))
+    if item is None:
+        raise NotFound
+    return item
+
+
+def config_of(item: Item) -> dict[str, Any]:
+    """The configuration that an item of an export or a run holds."""
+    config: dict[str, Any] = json.loads(item["config"])
+    return config
+
+
+def create(services: Services, domain: str, config: dict[str, Any], seed: Seed) -> Item:
+    """Save a new export; Conflict names the one that has its title. The same seed again finds what it made."""
+    export_id = seed.identifier("exp")
+    now = instants.text(services.now())
+    pk, sk = place(domain, export_id)
+    item = {"pk": pk, "sk": sk, "id": export_id, "config": json.dumps(config), "created_at": now, "updated_at": now}
+    refused = services.store.transact(
+        [Write(put=item, when=Attr("pk").not_exists()), _title_write(domain, config["title"], export_id)]
+    )
+    if refused:
+        mine = services.store.get(pk, sk)
+        if mine is None:
+            raise _title_taken(services, domain, config["title"])
+        return mine
+    return item
+
+
+def replace(services: Services, domain: str, before: Item, config: dict[str, Any]) -> Item:
+    """Save the export with another configuration; Conflict when its title is another's or it changed meanwhile."""
+    pk, sk = before["pk"], before["sk"]
+    changes = {"config": json.dumps(config), "updated_at": instants.text(services.now())}
+    writes = [Write(update=(pk, sk), set=changes, when=Attr("config").eq(before["config"]))]
+    was, now = title_key(config_of(before)["title"]), title_key(config["title"])
+    if was != now:
+        writes += [
+            _title_write(domain, config["title"], before["id"]),
+            Write(delete=(f"domain/{domain}", f"title/{was}")),
+        ]
+    if services.store.transact(writes):
+        found = get(services, domain, before["id"])
+        if found["config"] == changes["config"]:
+            return found
+        if was != now and found["config"] == before["config"]:
+            raise _title_taken(services, domain, config["title"])
+        raise Conflict("The export was changed at the same moment; read it and ask again.")
+    return {**before, **changes}
+
+
+def remove(services: Services, domain: str, item: Item) -> None:
+    """Delete the export and free its title; its runs stay readable."""
+    title = title_key(config_of(item)["title"])
+    services.store.transact(
+        [
+            Write(delete=(item["pk"], item["sk"])),
+            Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
+        ]
+    )
+
+
+def _title_write(domain: str, title: str, export_id: str) -> Write:
+    item = {"pk": f"domain/{domain}", "sk": f"title/{title_key(title)}", "export_id": export_id}
+    return Write(put=item, when=Attr("pk").not_exists() | Attr("export_id").eq(export_id))
+
+
+def _title_taken(services: Services, domain: str, title: str) -> Conflict:
+    holder = services.store.get(f"domain/{domain}", f"title/{title_key(title)}")
+    which = f"the export {holder['export_id']}" if holder else "another export"
+    return Conflict(f"The title {title.strip()!r} is taken by {which}.")

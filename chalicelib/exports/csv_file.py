@@ -1,0 +1,137 @@
+"""The CSV writer: RFC 4180 with LF, rendered by DuckDB's own COPY, guarded against formulas."""
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..formula import guarded, guarded_sql
+from ..table import Column
+from .cells import Measured, choices_value, counted, label_of, limits, losses, measure, source, wall_clock_of, within
+from .stream import Gzip, Sink, send_copy
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from .formats import CsvOptions
+
+# Past this, a double has no digits left for decimals, and DuckDB's DECIMAL no room for both.
+_EXACT_DECIMALS = 1_000_000_000
+_MOST_FIXED_DECIMALS = 6
+
+
+def write(
+    con: "duckdb.DuckDBPyConnection",
+    columns: Sequence[Column],
+    options: "CsvOptions",
+    zone: str,
+    folder: Path,
+    sink: Sink,
+) -> list[str]:
+    """Send `result` as CSV to the sink; answers the warnings. Raises what the sink or the query raises."""
+    alone = len(columns) == 1
+    measured = measure(con, columns, _limits_and_gaps if alone else limits)
+    cells = [_cell(column, f"c{at}", options, zone, measured[at]) for at, column in enumerate(columns)]
+    if alone:
+        cells = [f"coalesce({cells[0]}, '')"]
+    delimiter = options.delimiter
+    target = Gzip(sink) if options.compression == "gzip" else sink
+    target.write(header(columns, options))
+    send_copy(
+        con,
+        f"SELECT {', '.join(cells)} FROM {source(con, columns)}",
+        f"FORMAT csv, HEADER false, DELIMITER '{delimiter}', QUOTE '\"', ESCAPE '\"', NULLSTR ''",
+        folder,
+        target.write,
+    )
+    if isinstance(target, Gzip):
+        target.finish()
+    return losses(columns, measured) + (_blank_lines(columns[0], measured[0]) if alone else [])
+
+
+def header(columns: Sequence[Column], options: "CsvOptions") -> bytes:
+    """The byte order mark, when asked for, and the header row."""
+    names = [(options.header == "labels" and column.label) or column.name for column in columns]
+    line = io.StringIO()
+    row = csv.writer(line, delimiter=options.delimiter, lineterminator="\n")
+    row.writerow([guarded(name) for name in names] if options.formula_guard else names)
+    return (codecs.BOM_UTF8 if options.bom else b"") + line.getvalue().encode()
+
+
+def _limits_and_gaps(column: Column, expression: str) -> dict[str, str]:
+    return limits(column, expression) | {"missing": f"count(*) FILTER (WHERE {expression} IS NULL)"}
+
+
+def _blank_lines(column: Column, found: Measured) -> list[str]:
+    """A file of one column cannot leave a cell empty: most readers skip an empty line, and the rows would not agree."""
+    if not found["missing"]:
+        return []
+    said = counted(found["missing"], 'is missing and written as "", alone on its line', 'are missing and written as ""')
+    return [f"{column.name}: {said}"]
+
+
+def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, found: Measured) -> str:
+    """The SQL of the column's cells as VARCHAR, NULL where the value is missing or does not fit."""
+    text = _TEXT[column.type](column, expression, options.values, zone, found)
+    if found.get("outside"):
+        text = f"CASE WHEN {within(column, expression)} THEN {text} END"
+    is_text = column.type in ("text", "choices") or (column.type == "choice" and options.values == "labels")
+    return guarded_sql(text) if is_text and options.formula_guard else text
+
+
+type _Values = Literal["labels", "codes"]
+
+
+def _datetime(_column: Column, expression: str, _values: _Values, zone: str, found: Measured) -> str:
+    return f"date_trunc('second', {wall_clock_of(expression, zone, found)})::VARCHAR"
+
+
+def _number(column: Column, expression: str, _values: _Values, _zone: str, _found: Measured) -> str:
+    return fixed(expression, column.decimals) if column.decimals is not None else shortest(expression)
+
+
+def _choice(column: Column, expression: str, values: _Values, _zone: str, _found: Measured) -> str:
+    return label_of(column.choices, expression) if values == "labels" else f"{expression}::VARCHAR"
+
+
+def _choices(column: Column, expression: str, values: _Values, _zone: str, _found: Measured) -> str:
+    return f"array_to_string({choices_value(column, expression, values)}, ';')"
+
+
+def _as_varchar(_column: Column, expression: str, _values: _Values, _zone: str, _found: Measured) -> str:
+    return f"{expression}::VARCHAR"
+
+
+_TEXT: dict[str, Callable[[Column, str, _Values, str, Measured], str]] = {
+    "text": lambda _column, expression, *_: expression,
+    "integer": _as_varchar,
+    "number": _number,
+    "boolean": _as_varchar,
+    "date": _as_varchar,
+    "datetime": _datetime,
+    "choice": _choice,
+    "choices": _choices,
+}
+
+
+def shortest(expression: str) -> str:
+    """The SQL of a DOUBLE in the fewest digits that read back as it; no exponent from 1e-15 up to 9e18."""
+    digits = f"abs({expression})::VARCHAR"
+    zeros = f"repeat('0', split_part({digits}, 'e-', 2)::INTEGER - 1)"
+    small = f"if({expression} < 0, '-0.', '0.') || {zeros} || replace(split_part({digits}, 'e-', 1), '.', '')"
+    return (
+        f"CASE WHEN {expression} = trunc({expression}) AND abs({expression}) < 9e18 THEN {expression}::BIGINT::VARCHAR"
+        f" WHEN abs({expression}) < 1e-4 AND abs({expression}) >= 1e-15 THEN {small}"
+        f" ELSE {expression}::VARCHAR END"
+    )
+
+
+def fixed(expression: str, decimals: int) -> str:
+    """The SQL of a DOUBLE with exactly so many decimals."""
+    printed = f"printf('%.{decimals}f', {expression})"
+    if decimals > _MOST_FIXED_DECIMALS:
+        return printed
+    exact = f"{expression}::DECIMAL(18, {decimals})::VARCHAR"
+    return f"CASE WHEN abs({expression}) < {_EXACT_DECIMALS} THEN {exact} ELSE {printed} END"

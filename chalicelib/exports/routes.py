@@ -1,0 +1,184 @@
+"""The HTTP endpoints of exports, runs and datasets."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from chalicelib import instants
+from chalicelib.datasets import participants
+from chalicelib.errors import Conflict, Gone
+from chalicelib.exports import codebook, config, runs
+from chalicelib.exports.config import ExportBody, ExportPatch
+from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
+from chalicelib.intake import attributes
+from chalicelib.table import Column
+
+ROUTES = Routes()
+
+
+class RunBody(Body):
+    """What `POST /v1/exports/{id}/runs` takes."""
+
+    as_of: Annotated[datetime, BeforeValidator(instants.parse)] | None = None
+
+
+@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, raw=True, status=201, creates="stored")
+def create_export(call: Call) -> Answer:
+    """Save the configuration and, with `run`, start its first run."""
+    catalog = attributes.catalog(call.services, call.domain)
+    judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
+    item = config.create(call.services, call.domain, judged, call.seed)
+    answer = shown(item)
+    headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
+    if call.body.get("run"):
+        run, preference = _started(call, item, call.seed.identifier("run"), None)
+        answer["run"] = run
+        headers |= preference
+    return Answer(201, answer, headers)
+
+
+@ROUTES.add("GET", "/v1/exports", READ, "List exports", query=("limit", "cursor"))
+def list_exports(call: Call) -> Answer:
+    """The domain's exports, newest first."""
+    items, after = listing(call, f"domain/{call.domain}", "export/")
+    return page([shown(item) for item in items], after)
+
+
+@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export")
+def read_export(call: Call) -> Answer:
+    """One export."""
+    return Answer(200, shown(config.get(call.services, call.domain, call.path["export_id"])))
+
+
+@ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, raw=True)
+def change_export(call: Call) -> Answer:
+    """Replace the members that are given, whole; the result is judged as a new export would be."""
+    item = config.get(call.services, call.domain, call.path["export_id"])
+    given = call.body
+    result = {**config.config_of(item), **given} if isinstance(given, dict) else given
+    catalog = attributes.catalog(call.services, call.domain)
+    judged = config.judged(result, PatchedExport, catalog, call.services, call.domain)
+    return Answer(200, shown(config.replace(call.services, call.domain, item, judged)))
+
+
+class PatchedExport(ExportBody):
+    """An export as a PATCH leaves it: `run` is no member of it."""
+
+    run: None = None  # type: ignore[assignment]
+
+
+@ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", status=204)
+def delete_export(call: Call) -> Answer:
+    """Delete the export and free its title; its runs stay readable."""
+    config.remove(call.services, call.domain, config.get(call.services, call.domain, call.path["export_id"]))
+    return Answer(204)
+
+
+@ROUTES.add("POST", "/v1/exports/{export_id}/runs", EDIT, "Run an export", body=RunBody, body_required=False,
+            status=202, creates="stored")  # fmt: skip
+def start_run(call: Call) -> Answer:
+    """Run the export again, whoever saved it."""
+    item = config.get(call.services, call.domain, call.path["export_id"])
+    run, headers = _started(call, item, call.seed.identifier("run"), call.body.as_of)
+    return Answer(202, run, headers)
+
+
+def _started(call: Call, item: Any, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
+    source = {"export_id": item["id"], "config": item["config"]}
+    run = runs.start(call.services, call.domain, source, run_id, "user", as_of)
+    return _waited(call, run)
+
+
+def _waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    seconds = wait_seconds(call.headers)
+    if seconds is None:
+        return runs.shown(call.services, run), {}
+    run = runs.wait(call.services, call.domain, run, seconds)
+    return runs.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
+
+
+@ROUTES.add("GET", "/v1/exports/{export_id}/runs", READ, "List the runs of an export", query=("limit", "cursor"))
+def list_runs(call: Call) -> Answer:
+    """The export's runs, newest first; those of a deleted export too."""
+    export_id = call.path["export_id"]
+    pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
+    if not pointers:
+        config.get(call.services, call.domain, export_id)
+    found = call.services.store.get_many([runs.place(call.domain, pointer["sk"]) for pointer in pointers])
+    return page([runs.shown(call.services, run) for run in found if run], after)
+
+
+@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run")
+def read_run(call: Call) -> Answer:
+    """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
+    run, headers = _waited(call, runs.get(call.services, call.domain, call.path["run_id"]))
+    return Answer(200, run, headers)
+
+
+@ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", status=202)
+def cancel_run(call: Call) -> Answer:
+    """End a run that has not ended yet."""
+    return Answer(202, runs.shown(call.services, runs.cancel(call.services, call.domain, call.path["run_id"])))
+
+
+@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", status=204)
+def delete_run(call: Call) -> Answer:
+    """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
+    run = runs.get(call.services, call.domain, call.path["run_id"])
+    if not runs.ended(run):
+        try:
+            runs.cancel(call.services, call.domain, run["id"])
+        except Conflict:
+            # It ended at this very moment: its file is deleted like any other.
+            run = runs.get(call.services, call.domain, run["id"])
+    if runs.ended(run) and run["status"] in ("completed", "expired"):
+        runs.expire(call.services, call.domain, run)
+    return Answer(204)
+
+
+@ROUTES.add("GET", "/v1/runs/{run_id}/codebook", READ, "Read the codebook of a run", query=("format",))
+def read_codebook(call: Call) -> Answer:
+    """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
+    run = runs.get(call.services, call.domain, call.path["run_id"])
+    if run["status"] == "expired":
+        raise Gone("The run's file was deleted, and its codebook with it.")
+    if run["status"] != "completed":
+        raise Conflict(f"The run has no file: it is {run['status']}.")
+    key = json.loads(run["file"])["key"].rpartition("/")[0] + "/codebook.json"
+    entries = json.loads(call.services.bucket.get(key))
+    if call.query.get("format") == "csv" or "text/csv" in call.headers.get("accept", ""):
+        return Answer(200, codebook.as_csv(entries), media_type="text/csv; charset=utf-8")
+    return Answer(200, {"run_id": run["id"], "columns": entries})
+
+
+@ROUTES.add("GET", "/v1/datasets/participants", READ, "List the columns of participant exports")
+def list_columns(call: Call) -> Answer:
+    """The choosable columns in their three tabs, and which of them an export has by default."""
+    profile = attributes.catalog(call.services, call.domain).columns
+    tabs = (("system", participants.SYSTEM), ("profile", profile), ("participation", participants.PARTICIPATION))
+    columns = {
+        tab: [_column_shown(column, default=tab != "participation") for column in columns] for tab, columns in tabs
+    }
+    return Answer(200, {"kind": "participants", "columns": columns})
+
+
+def _column_shown(column: Column, *, default: bool) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "label": column.label,
+        "type": column.type,
+        "definition": column.definition,
+        "default": default,
+    }
+
+
+def shown(item: Any) -> dict[str, Any]:
+    """An export as callers see it."""
+    return {
+        "id": item["id"],
+        **config.config_of(item),
+        "created_at": item["created_at"],
+        "updated_at": item["updated_at"],
+    }

@@ -1,0 +1,242 @@
+"""Profile attributes: what a domain defines about its participants, and what a value of each may be."""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from chalicelib import instants
+from chalicelib.aws import Attr, Item, Write
+from chalicelib.catalog import Attribute, AttributeType, Catalog
+from chalicelib.datasets import participants
+from chalicelib.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit
+from chalicelib.services import Services
+from chalicelib.table import Choice
+
+ROUTES = Routes()
+MAX_ATTRIBUTES = 2000
+MAX_CHOICES = 100
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+RESERVED = {column.name.lower() for column in (*participants.SYSTEM, *participants.PARTICIPATION)}
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+
+
+class ChoiceBody(Body):
+    """One choice of a choice attribute."""
+
+    code: Annotated[int, Field(ge=-(2**31), lt=2**31)]
+    label: Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
+    missing: bool = False
+
+
+class AttributeBody(Body):
+    """What `PUT /v1/attributes/{name}` takes."""
+
+    label: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
+    type: AttributeType
+    choices: list[ChoiceBody] = []
+    multiple: bool = False
+
+
+def catalog(services: Services, domain: str) -> Catalog:
+    """The domain's attributes as they are now; read again only when their version has changed."""
+    item = services.store.get(f"domain/{domain}", "domain") or {}
+    version = int(item.get("attributes_version", 0))
+    kept = services.memory.get(("catalog", domain))
+    if isinstance(kept, Catalog) and kept.version == version:
+        return kept
+    found = (_attribute(item) for item in services.store.query(f"domain/{domain}", "attribute/"))
+    made = Catalog(version, {attribute.name: attribute for attribute in sorted(found, key=lambda found: found.name)})
+    services.memory["catalog", domain] = made
+    return made
+
+
+def mark_data(services: Services, domain: str, known: Catalog, names: set[str]) -> bool:
+    """Note, before a batch is written, that the attributes have data, so that their type can change no more; False
+    when one of them is no longer what the catalogue says."""
+    fresh = [known.attributes[name] for name in sorted(names) if not known.attributes[name].has_data]
+    for start in range(0, len(fresh), 100):
+        writes = [
+            Write(
+                update=(f"domain/{domain}", f"attribute/{attribute.name.lower()}"),
+                set={"has_data": True},
+                when=Attr("defined_in").eq(attribute.defined_in) & Attr("name").eq(attribute.name),
+            )
+            for attribute in fresh[start : start + 100]
+        ]
+        if services.store.transact(writes) is not None:
+            services.memory.pop(("catalog", domain), None)
+            return False
+    if fresh:
+        # Marking changes no version, so the kept catalogue must be read again to know of it.
+        services.memory.pop(("catalog", domain), None)
+    return True
+
+
+def shown(attribute: Attribute) -> dict[str, Any]:
+    """An attribute as callers see it."""
+    return {
+        "name": attribute.name,
+        "label": attribute.label,
+        "type": attribute.type,
+        "choices": [_choice_shown(choice) for choice in attribute.choices],
+        "multiple": attribute.multiple,
+    }
+
+
+def _choice_shown(choice: Choice) -> dict[str, Any]:
+    return {"code": choice.code, "label": choice.label, **({"missing": True} if choice.missing else {})}
+
+
+@ROUTES.add("GET", "/v1/attributes", ANY, "List profile attributes", query=("limit", "cursor"))
+def list_attributes(call: Call) -> Answer:
+    """The domain's attributes by name."""
+    limit, after = page_limit(call), page_cursor(call)
+    names = [name for name in catalog(call.services, call.domain).attributes if after is None or name > after]
+    known = catalog(call.services, call.domain).attributes
+    return page([shown(known[name]) for name in names[:limit]], names[limit - 1] if len(names) > limit else None)
+
+
+@ROUTES.add("GET", "/v1/attributes/{name}", ANY, "Read a profile attribute")
+def read_attribute(call: Call) -> Answer:
+    """One attribute, by its exact name."""
+    attribute = catalog(call.services, call.domain).attributes.get(call.path["name"])
+    if attribute is None:
+        raise NotFound
+    return Answer(200, shown(attribute))
+
+
+@ROUTES.add("PUT", "/v1/attributes/{name}", ADMIN, "Define a profile attribute", body=AttributeBody)
+def define_attribute(call: Call) -> Answer:
+    """Define the attribute, or replace its definition: 201 when it is new."""
+    name, body = call.path["name"], call.body
+    faults = [*_name_faults(name), *_faults(body)]
+    if faults:
+        raise Invalid(faults)
+    for _ in range(5):
+        known = catalog(call.services, call.domain)
+        before = _before(known, name)
+        if before is None and len(known.attributes) >= MAX_ATTRIBUTES:
+            raise Conflict(f"The domain has {MAX_ATTRIBUTES} profile attributes, which is the most there may be.")
+        attribute = _defined(name, body, before, known.version + 1)
+        if _write(call.services, call.domain, attribute, before, known.version):
+            return Answer(200 if before else 201, shown(attribute))
+    raise Conflict("The attributes are being changed by others at this moment; ask again.")
+
+
+@ROUTES.add("DELETE", "/v1/attributes/{name}", ADMIN, "Delete a profile attribute", status=204)
+def delete_attribute(call: Call) -> Answer:
+    """The attribute and its values leave every later export."""
+    for _ in range(5):
+        known = catalog(call.services, call.domain)
+        attribute = known.attributes.get(call.path["name"])
+        if attribute is None:
+            raise NotFound
+        place = (f"domain/{call.domain}", f"attribute/{attribute.name.lower()}")
+        if _versioned(call.services, call.domain, known.version, Write(delete=place)):
+            return Answer(204)
+    raise Conflict("The attributes are being changed by others at this moment; ask again.")
+
+
+def _name_faults(name: str) -> list[Fault]:
+    if not NAME.fullmatch(name):
+        return [Fault("/name", "a name is an ASCII letter, then letters, digits or _, 64 characters at most")]
+    if name.lower() in RESERVED:
+        return [Fault("/name", "is the name of a system or participation column")]
+    return []
+
+
+def _faults(body: AttributeBody) -> list[Fault]:
+    if body.type != "choice":
+        faults = [Fault("/choices", "only a choice attribute has choices")] if body.choices else []
+        return faults + ([Fault("/multiple", "only a choice attribute can be multiple")] if body.multiple else [])
+    if not 1 <= len(body.choices) <= MAX_CHOICES:
+        return [Fault("/choices", f"a choice attribute has 1 to {MAX_CHOICES} choices")]
+    faults = []
+    codes: set[int] = set()
+    labels: set[str] = set()
+    for n, choice in enumerate(body.choices):
+        if choice.code in codes:
+            faults.append(Fault(f"/choices/{n}/code", "is the code of an earlier choice"))
+        if choice.label in labels:
+            faults.append(Fault(f"/choices/{n}/label", "is the label of an earlier choice"))
+        if body.multiple and ";" in choice.label:
+            faults.append(Fault(f"/choices/{n}/label", "a label of a multiple choice has no ;"))
+        codes.add(choice.code)
+        labels.add(choice.label)
+    return faults
+
+
+def _before(known: Catalog, name: str) -> Attribute | None:
+    for attribute in known.attributes.values():
+        if attribute.name == name:
+            return attribute
+        if attribute.name.lower() == name.lower():
+            raise Conflict(f"The attribute {attribute.name} has this name but for its case.")
+    return None
+
+
+def _defined(name: str, body: AttributeBody, before: Attribute | None, version: int) -> Attribute:
+    same = before is not None and (before.type, before.multiple) == (body.type, body.multiple)
+    if before is not None and before.has_data and not same:
+        raise Conflict(f"{name} has data as {_kind(before.type, before.multiple)}; its type cannot change.")
+    return Attribute(
+        name=name,
+        label=body.label or name,
+        type=body.type,
+        choices=tuple(Choice(choice.code, choice.label, choice.missing) for choice in body.choices),
+        multiple=body.multiple,
+        has_data=before.has_data if before else False,
+        defined_in=before.defined_in if before and same else version,
+    )
+
+
+def _kind(kind: str, multiple: bool) -> str:
+    return f"multiple {kind}" if multiple else kind
+
+
+def _write(services: Services, domain: str, attribute: Attribute, before: Attribute | None, version: int) -> bool:
+    item: Item = {
+        "pk": f"domain/{domain}",
+        "sk": f"attribute/{attribute.name.lower()}",
+        "name": attribute.name,
+        "label": attribute.label,
+        "type": attribute.type,
+        "choices": json.dumps([_choice_shown(choice) for choice in attribute.choices]),
+        "multiple": attribute.multiple,
+        "has_data": attribute.has_data,
+        "defined_in": attribute.defined_in,
+        "changed_at": instants.text(services.now()),
+    }
+    # A batch may mark the attribute as having data at this very moment; then the change is judged anew.
+    unmarked = Attr("has_data").eq(before.has_data) if before else Attr("pk").not_exists()
+    return _versioned(services, domain, version, Write(put=item, when=unmarked))
+
+
+def _versioned(services: Services, domain: str, version: int, write: Write) -> bool:
+    current = (
+        Attr("attributes_version").eq(version)
+        if version
+        else (Attr("attributes_version").not_exists() | Attr("attributes_version").eq(0))
+    )
+    bump = Write(update=(f"domain/{domain}", "domain"), set={"attributes_version": version + 1}, when=current)
+    done = services.store.transact([write, bump]) is None
+    services.memory.pop(("catalog", domain), None)
+    return done
+
+
+def _attribute(item: Item) -> Attribute:
+    choices = tuple(
+        Choice(choice["code"], choice["label"], choice.get("missing", False)) for choice in json.loads(item["choices"])
+    )
+    return Attribute(
+        name=item["name"],
+        label=item["label"],
+        type=item["type"],
+        choices=choices,
+        multiple=item["multiple"],
+        has_data=item["has_data"],
+        defined_in=int(item["defined_in"]),
+    )

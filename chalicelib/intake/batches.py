@@ -1,0 +1,54 @@
+"""What both kinds of batches share: at most 1,000 items, every fault of every item by its pointer, all or nothing."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, StringConstraints, ValidationError
+
+from chalicelib import instants
+from chalicelib.errors import Fault, Invalid
+from chalicelib.http import MAX_FAULTS, Body, faults_of
+
+MAX_ITEMS = 1000
+PARTICIPANT_ID = r"^[A-Za-z0-9._:@-]{1,128}$"
+
+ParticipantId = Annotated[str, StringConstraints(pattern=PARTICIPANT_ID)]
+Instant = Annotated[datetime, BeforeValidator(instants.parse)]
+NO_NUL = r"^[^\x00]*$"
+
+# Items that are checked one by one against what the domain has defined: (item, pointer of the item) -> faults.
+ItemCheck = Callable[[Any, str], Sequence[Fault]]
+
+
+def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -> list[Row]:
+    """The rows of `{"<member>": [...]}`; Invalid with every fault of every item at once."""
+    faults: list[Fault] = []
+    if not isinstance(value, dict) or not isinstance(value.get(member), list):
+        raise Invalid([Fault(f"/{member}" if isinstance(value, dict) else "", "must be a list")])
+    faults += [Fault(f"/{_escaped(name)}", "is not a field of this request") for name in value if name != member]
+    items = value[member]
+    if len(items) > MAX_ITEMS:
+        raise Invalid([*faults, Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}")])
+    rows = []
+    for n, item in enumerate(items):
+        at = f"/{member}/{n}"
+        try:
+            rows.append(row.model_validate(item))
+        except ValidationError as error:
+            faults += faults_of(error, item, at)
+        if isinstance(item, dict):
+            faults += check(item, at)
+    if faults:
+        raise Invalid(faults[:MAX_FAULTS])
+    return rows
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def is_participant_id(text: str) -> bool:
+    """Whether the text can be a participant's id."""
+    return re.fullmatch(PARTICIPANT_ID, text, re.ASCII) is not None

@@ -1,0 +1,98 @@
+"""Events in: participation, journey and custom events, each counted once by its `event_id`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from chalicelib import instants
+from chalicelib.errors import Fault
+from chalicelib.http import INGEST, Answer, Body, Call, Routes
+from chalicelib.intake import batches
+from chalicelib.lake.accept import accept
+
+ROUTES = Routes()
+
+PARTICIPATION = frozenset(
+    {
+        "chat_invited",
+        "chat_started",
+        "chat_interacted",
+        "chat_completed",
+        "chat_disqualified",
+        "chat_over_quota",
+        "question_answered",
+    }
+)
+ALIASES = {"journey_entered": "journey_enter", "journey_exited": "journey_exit"}
+
+Scalar = str | bool | int | float | None
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=batches.NO_NUL)]
+
+
+class EventRow(Body):
+    """One event as reported."""
+
+    event_id: Label
+    participant_id: batches.ParticipantId
+    name: Label
+    occurred_at: batches.Instant
+    params: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class EventsBody(Body):
+    """What `POST /v1/events` takes."""
+
+    events: Annotated[list[EventRow], Field(max_length=batches.MAX_ITEMS)]
+
+
+@ROUTES.add("POST", "/v1/events", INGEST, "Report events", body=EventsBody, raw=True, status=202,
+            creates="stored")  # fmt: skip
+def report_events(call: Call) -> Answer:
+    """Accept a batch of events: durable when answered, or refused whole."""
+    rows = batches.read(call.body, "events", EventRow, check)
+    if rows:
+        accept(call.services, call.domain, "events", call.seed.ulid(), [stored(row) for row in rows])
+    return Answer(202, {"accepted": len(rows)})
+
+
+def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
+    """What the event's name asks of its params, and what no param may hold."""
+    params = item.get("params", {})
+    name = item.get("name")
+    if not isinstance(params, dict):
+        return ()
+    faults = [
+        Fault(f"{at}/params/{key.replace('~', '~0').replace('/', '~1')}", "must not hold a NUL character")
+        for key, value in params.items()
+        if "\0" in key or (isinstance(value, str) and "\0" in value)
+    ]
+    if isinstance(name, str) and name in PARTICIPATION:
+        faults += _needed(params, at, "conversation_id", (str,))
+        if name == "question_answered":
+            faults += _needed(params, at, "question_id", (str, int))
+    return faults
+
+
+def _needed(params: Mapping[str, Any], at: str, key: str, types: tuple[type, ...]) -> list[Fault]:
+    value = params.get(key)
+    if value is None:
+        return [Fault(f"{at}/params/{key}", "is required for this event")]
+    if isinstance(value, bool) or not isinstance(value, types) or value == "" or len(str(value)) > 128:
+        return [Fault(f"{at}/params/{key}", "must be a text of 1 to 128 characters")]
+    return []
+
+
+def stored(row: EventRow) -> dict[str, Any]:
+    """The event as the lake keeps it."""
+    participation = row.name in PARTICIPATION
+    question = row.params.get("question_id") if row.name == "question_answered" else None
+    return {
+        "event_id": row.event_id,
+        "participant_id": row.participant_id,
+        "name": ALIASES.get(row.name, row.name),
+        "occurred_at": instants.text(row.occurred_at),
+        "conversation_id": row.params["conversation_id"] if participation else None,
+        "question_id": str(question) if question is not None else None,
+        "params": row.params,
+    }

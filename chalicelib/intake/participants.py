@@ -1,0 +1,89 @@
+"""Participants in: whole rows, upserted by `participant_id`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from chalicelib import instants
+from chalicelib.catalog import Catalog
+from chalicelib.errors import Conflict, Fault
+from chalicelib.http import INGEST, Answer, Body, Call, Routes
+from chalicelib.intake import attributes, batches
+from chalicelib.lake.accept import accept
+
+ROUTES = Routes()
+
+Membership = Literal["subscribed", "unsubscribed", "purged", "one_time"]
+
+
+class ParticipantRow(Body):
+    """One participant as reported; `attributes` are judged by the domain's catalogue."""
+
+    participant_id: batches.ParticipantId
+    membership: Membership
+    email: Annotated[str, StringConstraints(max_length=320, pattern=batches.NO_NUL)] | None = None
+    created_at: batches.Instant | None = None
+    subscribed_at: batches.Instant | None = None
+    subscription_ended_at: batches.Instant | None = None
+    updated_at: batches.Instant | None = None
+    attributes: dict[str, Any] | None = None
+
+
+class ParticipantsBody(Body):
+    """What `POST /v1/participants` takes."""
+
+    participants: Annotated[list[ParticipantRow], Field(max_length=batches.MAX_ITEMS)]
+
+
+@ROUTES.add("POST", "/v1/participants", INGEST, "Report participants", body=ParticipantsBody, raw=True, status=202,
+            creates="stored")  # fmt: skip
+def report_participants(call: Call) -> Answer:
+    """Accept a batch of whole rows: durable when answered, or refused whole."""
+    for _ in range(3):
+        catalog = attributes.catalog(call.services, call.domain)
+        rows = batches.read(call.body, "participants", ParticipantRow, _check(catalog))
+        stored = [_stored(row, catalog, instants.text(call.services.now())) for row in rows]
+        used = {name for row in stored for name in row["attributes"]}
+        if attributes.mark_data(call.services, call.domain, catalog, used):
+            if stored:
+                accept(call.services, call.domain, "participants", call.seed.ulid(), stored)
+            return Answer(202, {"accepted": len(stored)})
+    raise Conflict("The attributes are being changed by others at this moment; ask again.")
+
+
+def _check(catalog: Catalog) -> batches.ItemCheck:
+    def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
+        given = item.get("attributes")
+        if not isinstance(given, dict):
+            return ()
+        faults = []
+        for name, value in given.items():
+            try:
+                if value is not None or name not in catalog.attributes:
+                    catalog.stored(name, value)
+            except ValueError as error:
+                pointer = name.replace("~", "~0").replace("/", "~1")
+                faults.append(Fault(f"{at}/attributes/{pointer}", str(error)))
+        return faults
+
+    return check
+
+
+def _stored(row: ParticipantRow, catalog: Catalog, arrival: str) -> dict[str, Any]:
+    def instant(name: str) -> str | None:
+        value = getattr(row, name)
+        return instants.text(value) if value is not None else None
+
+    given = row.attributes or {}
+    return {
+        "catalog": catalog.version,
+        "participant_id": row.participant_id,
+        "email": row.email,
+        "membership": row.membership,
+        "created_at": instant("created_at"),
+        "subscribed_at": instant("subscribed_at"),
+        "subscription_ended_at": instant("subscription_ended_at"),
+        "updated_at": instant("updated_at") or arrival,
+        "attributes": {name: catalog.stored(name, value) for name, value in given.items() if value is not None},
+    }

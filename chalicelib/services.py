@@ -1,0 +1,64 @@
+"""What routes and workers are handed: the table, the bucket, the queues, the clock and randomness."""
+
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from chalicelib.aws import Aws, Bucket, Queue, Store
+from chalicelib.ids import Seed, seed
+from chalicelib.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """One deployment's services; tests pass another clock or other clients."""
+
+    settings: Settings
+    aws: Aws = field(default_factory=Aws)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    entropy: Callable[[int], bytes] = os.urandom
+    sleep: Callable[[float], None] = time.sleep
+    # What this process has read and may use again; whoever keeps something here knows how to tell when it is stale.
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.aws.dynamodb, self.settings.table)
+
+    @cached_property
+    def bucket(self) -> Bucket:
+        return Bucket(self.aws.s3, self.settings.bucket)
+
+    @cached_property
+    def runs_queue(self) -> Queue:
+        return Queue(self.aws.sqs, self.settings.runs_queue_url)
+
+    @cached_property
+    def deliveries_queue(self) -> Queue:
+        return Queue(self.aws.sqs, self.settings.deliveries_queue_url)
+
+    @cached_property
+    def jobs_queue(self) -> Queue:
+        return Queue(self.aws.sqs, self.settings.jobs_queue_url)
+
+    @cached_property
+    def _master(self) -> bytes:
+        return self.aws.secret(self.settings.master_secret_arn)
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        return self.clock()
+
+    def seed(self) -> Seed:
+        """A fresh seed for identifiers made now."""
+        return seed(self.now(), self.entropy(16))
+
+    def key(self, purpose: str) -> bytes:
+        """A 32-byte key for one purpose, derived from the deployment's master secret."""
+        return hmac.digest(self._master, f"panelport/{purpose}".encode(), hashlib.sha256)

@@ -1,0 +1,136 @@
+"""How fast the files are written: each format against its bare tool on the same rows in the same run, and peak memory.
+
+Run `python -m tests.benchmarks.bench_files [rows]` (200,000 rows by default; 1000000 for the figures that are kept).
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+
+from chalicelib.exports.formats import FORMATS, OPTIONS
+from chalicelib.table import Choice, Column
+
+ZONE = "America/Vancouver"
+LABELS = tuple(Choice(code, f"Answer number {code}") for code in range(1, 13))
+KINDS: tuple[tuple[str, str, dict], ...] = (
+    ("text", "'participant-' || (i * 7919 % 1000003)", {}),
+    ("integer", "(i * 31 % 997)::BIGINT", {}),
+    ("number", "round((i % 10007) / 3, 2)::DOUBLE", {"decimals": 2}),
+    ("boolean", "i % 3 = 0", {}),
+    ("date", "DATE '1940-01-01' + (i % 29000)::INTEGER", {}),
+    ("datetime", "TIMESTAMP '2019-01-01' + INTERVAL (i * 97 % 200000000) SECOND", {}),
+    ("choice", "(1 + i % 12)::INTEGER", {"choices": LABELS}),
+    ("text", "CASE WHEN i % 4 = 0 THEN NULL ELSE 'Réponse libre ' || (i % 5000) END", {}),
+    ("integer", "CASE WHEN i % 5 = 0 THEN NULL ELSE i % 40 END", {}),
+    ("number", "CASE WHEN i % 6 = 0 THEN NULL ELSE (i % 10007) / 7 END", {}),
+)
+
+
+def mixed_columns(count: int = 30) -> list[Column]:
+    """`count` columns of all types but multiple choice, in turn."""
+    return [
+        Column(f"Column_{at}", f"Label of column {at}", KINDS[at % len(KINDS)][0], **KINDS[at % len(KINDS)][2])
+        for at in range(count)
+    ]
+
+
+def open_result(rows: int, columns: list[Column], folder: Path) -> duckdb.DuckDBPyConnection:
+    """A locked-down connection with a `result` of so many rows."""
+    con = duckdb.connect()
+    cells = ", ".join(f"{KINDS[at % len(KINDS)][1]} AS {column.name}" for at, column in enumerate(columns))
+    con.execute(f"CREATE TEMP TABLE result AS SELECT {cells} FROM range({rows}) AS t(i)")
+    con.execute(f"SET allowed_directories=['{folder}']; SET enable_external_access=false; SET lock_configuration=true")
+    return con
+
+
+class Written:
+    """A sink into a file, as a worker's upload would spool it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+
+def seconds(work) -> float:
+    """How long the work takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def write(con, columns, folder: Path, kind: str, **options) -> None:
+    """Write the file with the writer under test."""
+    FORMATS[kind].write(con, columns, OPTIONS[kind](**options), ZONE, folder, Written(folder / "ours"))
+
+
+def copy(con, folder: Path, how: str) -> None:
+    """Write the same rows with DuckDB's COPY alone."""
+    con.execute(f"COPY result TO '{folder}/bare' ({how})")
+
+
+def pyreadstat_write(frame, folder: Path, *, compressed: bool) -> None:
+    """Write the same rows with pyreadstat from a data frame, with the same labels."""
+    import pyreadstat
+
+    labels = {name: {one.code: one.label for one in LABELS} for name in frame.columns if name in CHOICE_NAMES}
+    pyreadstat.write_sav(frame, str(folder / "bare.sav"), variable_value_labels=labels, compress=compressed)
+
+
+CHOICE_NAMES = {column.name for column in mixed_columns() if column.type == "choice"}
+
+
+def compare(rows: int, folder: Path) -> None:
+    """Print each format's time, that of its bare tool, and their ratio."""
+    columns = mixed_columns()
+    con = open_result(rows, columns, folder)
+    print(f"{rows:,} rows of {len(columns)} columns")
+    for kind, how in (("csv", "FORMAT csv"), ("ndjson", "FORMAT json"), ("parquet", "FORMAT parquet, COMPRESSION zstd")):
+        ours, bare = seconds(lambda k=kind: write(con, columns, folder, k)), seconds(lambda h=how: copy(con, folder, h))
+        print(f"{kind:8} {ours:7.2f} s, bare COPY {bare:7.2f} s: {ours / bare:.2f}x its time")
+    frame = con.sql("SELECT * FROM result").df()
+    for compressed in (False, True):
+        ours = seconds(lambda c=compressed: write(con, columns, folder, "spss", compressed=c))
+        bare = seconds(lambda c=compressed: pyreadstat_write(frame, folder, compressed=c))
+        name = ".zsav" if compressed else ".sav"
+        print(f"{name:8} {ours:7.2f} s, pyreadstat {bare:7.2f} s: {bare / ours:.1f}x its rows a second")
+
+
+def peak(rows: int) -> int:
+    """The peak memory, in MiB, of a process that makes so many rows and writes them as .sav."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_files", "--peak", str(rows)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def write_and_print_peak(rows: int) -> None:
+    """In a process of its own: the rows lie in a file, so that memory is that of the writer."""
+    columns = mixed_columns()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        con = duckdb.connect(str(folder / "rows.duckdb"), config={"memory_limit": "400MB", "threads": 2})
+        cells = ", ".join(f"{KINDS[at % len(KINDS)][1]} AS {column.name}" for at, column in enumerate(columns))
+        con.execute(f"CREATE TABLE result AS SELECT {cells} FROM range({rows}) AS t(i)")
+        write(con, columns, folder, "spss")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def main() -> None:
+    """Print all ratios, and the peak memory at one and at five times the rows."""
+    if sys.argv[1:2] == ["--peak"]:
+        write_and_print_peak(int(sys.argv[2]))
+        return
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    with tempfile.TemporaryDirectory() as name:
+        compare(rows, Path(name))
+    for times in (1, 5):
+        print(f".sav of {rows * times:,} rows: peak memory {peak(rows * times)} MiB")
+
+
+if __name__ == "__main__":
+    main()
