@@ -3,15 +3,17 @@
 import json
 from typing import Any
 
-from chalice.app import AuthResponse, Chalice, Rate, Response
+from chalice.app import AuthResponse, Chalice, ConvertToMiddleware, Rate, Response
 
-from chalicelib import door
+from chalicelib import door, telemetry
 from chalicelib.accounts import keys
 from chalicelib.http import Answer, Endpoint, Principal, Request, rendered
 from chalicelib.services import Services
 from chalicelib.settings import settings_from
 
 app = Chalice("panelport", configure_logs=False)
+for wrapper in telemetry.middleware():
+    app.register_middleware(ConvertToMiddleware(wrapper))
 _kept: dict[str, Services] = {}
 
 
@@ -81,6 +83,16 @@ def run_export(event: Any) -> None:
     for record in event:
         message = record_of(record)
         worker.work(services(), message["domain"], message["run_id"], event.context.aws_request_id)
+
+
+@app.on_sqs_message(queue="deliveries", name="deliver")
+def deliver(event: Any) -> None:
+    """Make the attempt at a delivery that a message names."""
+    from chalicelib.webhooks import sender
+
+    for record in event:
+        message = record_of(record)
+        sender.send(services(), message["domain"], message["endpoint_id"], message["delivery_id"])
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")

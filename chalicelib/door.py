@@ -20,6 +20,7 @@ from chalicelib.http import (
 )
 from chalicelib.intake import attributes, events, participants
 from chalicelib.services import Services
+from chalicelib.webhooks import endpoints as webhooks
 
 _DECLARED: tuple[Endpoint, ...] = (
     *keys.ROUTES.endpoints,
@@ -29,6 +30,7 @@ _DECLARED: tuple[Endpoint, ...] = (
     *events.ROUTES.endpoints,
     *exports.ROUTES.endpoints,
     *downloads.ROUTES.endpoints,
+    *webhooks.ROUTES.endpoints,
 )
 
 

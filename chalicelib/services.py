@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from chalicelib.aws import Aws, Bucket, Queue, Store
+from chalicelib.aws import Aws, Bucket, Mail, Queue, Store, Timetable
 from chalicelib.ids import Seed, seed
 from chalicelib.settings import Settings
 
@@ -46,6 +46,14 @@ class Services:
     @cached_property
     def jobs_queue(self) -> Queue:
         return Queue(self.aws.sqs, self.settings.jobs_queue_url)
+
+    @cached_property
+    def mail(self) -> Mail:
+        return Mail(self.aws.ses)
+
+    @cached_property
+    def timetable(self) -> Timetable:
+        return Timetable(self.aws.scheduler, self.settings.schedule_group, self.settings.schedule_role_arn)
 
     @cached_property
     def _master(self) -> bytes:

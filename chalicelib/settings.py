@@ -73,6 +73,11 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def is_traced(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the function runs in Lambda with X-Ray's active tracing."""
+    return "AWS_XRAY_DAEMON_ADDRESS" in environment and environment.get("POWERTOOLS_TRACE_DISABLED") != "true"
+
+
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "")
     if not text:

@@ -1,10 +1,16 @@
 """Structured logs, metrics and traces; only allow-listed fields ever reach a log line."""
 
 import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from chalicelib.settings import is_traced
 
 SERVICE = "panelport"
 
@@ -18,9 +24,26 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 
-logger = Logger(service=SERVICE, log_uncaught_exceptions=False)
+# A request that counts nothing is no mistake.
+warnings.filterwarnings("ignore", "No application metrics to publish")
+
+logger = Logger(service=SERVICE, log_uncaught_exceptions=False, location=None)
 metrics = Metrics(namespace="Panelport", service=SERVICE)
-tracer = Tracer(service=SERVICE, auto_patch=False)
+
+
+def middleware() -> list[Callable[[Any], Any]]:
+    """What every handler is wrapped in: a log that names the request, metrics that are flushed, a trace."""
+    wrappers: list[Callable[[Any], Any]] = [
+        partial(logger.inject_lambda_context, clear_state=True),
+        metrics.log_metrics,
+    ]
+    if is_traced():
+        # The X-Ray SDK takes longer to import than all of ours: only who traces pays for it.
+        from aws_lambda_powertools.tracing import Tracer
+
+        tracer = Tracer(service=SERVICE, patch_modules=["botocore"])
+        wrappers.append(partial(tracer.capture_lambda_handler, capture_response=False, capture_error=False))
+    return wrappers
 
 
 def record(event: str, **fields: object) -> None:

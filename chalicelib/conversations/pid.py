@@ -20,7 +20,7 @@ alters the outcome of `key` or `mint`.
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -63,13 +63,34 @@ def key(master: bytes, version: int, domain: str, conversation: str) -> PidKey:
     return PidKey(tag=both[:32], mask=both[32:])
 
 
+def minter(pid_key: PidKey) -> Callable[[int], str]:
+    """`mint` with its key already taken in: what makes a million of them."""
+    # Measured: copying a keyed state takes three quarters of the time of keying one, and calls are saved.
+    keyed_tag = blake2b(key=pid_key.tag, digest_size=_TAG_BYTES)
+    keyed_mask = blake2b(key=pid_key.mask, digest_size=_BODY_BYTES)
+    two, number = _PAIRS, int.from_bytes
+
+    def minted(index: int) -> str:
+        hashed = keyed_tag.copy()
+        hashed.update(index.to_bytes(_BODY_BYTES))
+        tag = hashed.digest()
+        hashed = keyed_mask.copy()
+        hashed.update(tag)
+        a, b, c = number(tag[:5]), number(tag[5:]), index ^ number(hashed.digest())
+        return (
+            f"{two[a >> 30]}{two[a >> 20 & 1023]}{two[a >> 10 & 1023]}{two[a & 1023]}"
+            f"{two[b >> 30]}{two[b >> 20 & 1023]}{two[b >> 10 & 1023]}{two[b & 1023]}"
+            f"{two[c >> 30]}{two[c >> 20 & 1023]}{two[c >> 10 & 1023]}{two[c & 1023]}"
+        )
+
+    return minted
+
+
 def mint(pid_key: PidKey, index: int) -> str:
     """The pid of the link with this index, counted from 0; ValueError outside 0 to 2^40 - 1."""
     if not 0 <= index < INDICES:
         raise ValueError("an index has 40 bits")
-    tag = _tag(pid_key, index)
-    body = index ^ int.from_bytes(_mask(pid_key, tag))
-    return _eight(int.from_bytes(tag[:5])) + _eight(int.from_bytes(tag[5:])) + _eight(body)
+    return minter(pid_key)(index)
 
 
 def read(pid_key: PidKey, pid: str, issued: int) -> int | None:
@@ -81,8 +102,10 @@ def read(pid_key: PidKey, pid: str, issued: int) -> int | None:
         return None
     raw = int(pid.translate(_AS_INT_READS), 32).to_bytes(_TAG_BYTES + _BODY_BYTES)
     tag, body = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-    index = int.from_bytes(body) ^ int.from_bytes(_mask(pid_key, tag))
-    genuine = hmac.compare_digest(tag, _tag(pid_key, index))
+    mask = blake2b(tag, key=pid_key.mask, digest_size=_BODY_BYTES).digest()
+    index = int.from_bytes(body) ^ int.from_bytes(mask)
+    expected = blake2b(index.to_bytes(_BODY_BYTES), key=pid_key.tag, digest_size=_TAG_BYTES).digest()
+    genuine = hmac.compare_digest(tag, expected)
     return index if genuine and index < issued else None
 
 
@@ -94,19 +117,5 @@ def link(base_url: str, code: str, pid: str) -> str:
 def link_rows(pid_key: PidKey, count: int, base_url: str, code: str) -> Iterator[tuple[str, str]]:
     """`(link, pid)` of the first `count` links in their order, one at a time; a larger count only adds at the end."""
     stem = link(base_url, code, "")
-    for index in range(count):
-        pid = mint(pid_key, index)
+    for pid in map(minter(pid_key), range(count)):
         yield stem + pid, pid
-
-
-def _tag(pid_key: PidKey, index: int) -> bytes:
-    return blake2b(index.to_bytes(_BODY_BYTES), key=pid_key.tag, digest_size=_TAG_BYTES).digest()
-
-
-def _mask(pid_key: PidKey, tag: bytes) -> bytes:
-    return blake2b(tag, key=pid_key.mask, digest_size=_BODY_BYTES).digest()
-
-
-def _eight(value: int) -> str:
-    """40 bits as eight characters."""
-    return f"{_PAIRS[value >> 30]}{_PAIRS[value >> 20 & 1023]}{_PAIRS[value >> 10 & 1023]}{_PAIRS[value & 1023]}"

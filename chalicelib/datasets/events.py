@@ -111,16 +111,16 @@ def table(asked: Events, as_of: datetime, zone: str) -> Table:
     """
     condition = segments.compile(asked.segment, as_of, zone)
     parameters = Parameters("e")
-    rows = _rows(asked, as_of, zone, parameters)
+    rows = f"{_rows(asked, as_of, zone, parameters)} AND {condition.sql}"
     cells = ['e.participant_id AS "Participant_Id"', 'e.name AS "Event"', 'e.occurred_at AS "OccurredAt"']
     cells += [f"e.texts[{n}] AS {quoted(name)}" for n, name in enumerate(asked.params, 1)]
     decoded = codes.PRODUCT_ACTION in asked.events
     if decoded:
-        cells += _decoded(f"e.texts[{len(asked.params) + 1}]", f"e.texts[{len(asked.params) + 2}]")
+        rows = _coded(rows, len(asked.params) + 1)
+        cells += _DECODED
     return Table(
         columns=(*COLUMNS, *map(_param_column, asked.params), *(ACTION_COLUMNS if decoded else ())),
-        sql=f"SELECT {', '.join(cells)} FROM ({rows} AND {condition.sql}) AS e "
-        "ORDER BY e.participant_id, e.occurred_at, e.event_id",
+        sql=f"SELECT {', '.join(cells)} FROM ({rows}) AS e ORDER BY e.participant_id, e.occurred_at, e.event_id",
         parameters={**parameters.values, **condition.parameters},
     )
 
@@ -144,24 +144,36 @@ def _param_column(name: str) -> Column:
     return Column(name, name, "text", "event", f"The event's parameter {name}, as it was reported.")
 
 
-def _decoded(action: str, channel: str) -> list[str]:
-    """The four cells that say an action and a channel by code and by name, however the feed spelled them."""
-    of_action = f"e.name = '{codes.PRODUCT_ACTION}'"
-    number = f"CASE WHEN regexp_full_match({action}, '-?[0-9]+(\\.0+)?') THEN TRY_CAST({action} AS BIGINT) END"
-    code = f"COALESCE({number}, {_case(action, {name: code for code, name in codes.ACTIONS.items()})})"
-    known = _case(code, codes.ACTIONS)
-    name = f"COALESCE({known}, '{codes.UNKNOWN}' || COALESCE(CAST({code} AS VARCHAR), {action}))"
-    channel_code = f"COALESCE({_case(channel, {name: code for code, name in codes.CHANNELS.items()})}, {channel})"
-    channel_name = f"COALESCE({_case(channel_code, codes.CHANNELS)}, '{codes.UNKNOWN}' || {channel})"
-    cells = zip((code, name, channel_code, channel_name), ACTION_COLUMNS, strict=True)
-    return [f"CASE WHEN {of_action} THEN {sql} END AS {quoted(column.name)}" for sql, column in cells]
-
-
 def _case(value: str, results: Mapping[int, str] | Mapping[str, str] | Mapping[str, int]) -> str:
-    """SQL that maps the constants of a table of codes."""
+    """SQL that maps the constants of a table of codes; `value` is repeated for each, so it should be short."""
     branches = " ".join(f"WHEN {_constant(given)} THEN {_constant(result)}" for given, result in results.items())
     return f"CASE {value} {branches} END"
 
 
 def _constant(value: int | str) -> str:
     return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def _coded(rows: str, position: int) -> str:
+    """The rows with what product actions report of action and channel, and their codes however the feed spelled them.
+
+    The texts of the two parameters are at `position` and after it.
+    """
+    texts = f"SELECT *, texts[{position}] AS action, texts[{position + 1}] AS channel FROM ({rows}) AS r"
+    number = "CASE WHEN regexp_full_match(a.action, '-?[0-9]+(\\.0+)?') THEN TRY_CAST(a.action AS BIGINT) END"
+    action = f"COALESCE({number}, {_case('a.action', {name: code for code, name in codes.ACTIONS.items()})})"
+    channel = f"COALESCE({_case('a.channel', {name: code for code, name in codes.CHANNELS.items()})}, a.channel)"
+    return f"SELECT a.*, {action} AS action_code, {channel} AS channel_code FROM ({texts}) AS a"
+
+
+_NAMES = (
+    "e.action_code",
+    f"COALESCE({_case('e.action_code', codes.ACTIONS)}, "
+    f"'{codes.UNKNOWN}' || COALESCE(CAST(e.action_code AS VARCHAR), e.action))",
+    "e.channel_code",
+    f"COALESCE({_case('e.channel_code', codes.CHANNELS)}, '{codes.UNKNOWN}' || e.channel)",
+)
+_DECODED = [
+    f"CASE WHEN e.name = '{codes.PRODUCT_ACTION}' THEN {sql} END AS {quoted(column.name)}"
+    for sql, column in zip(_NAMES, ACTION_COLUMNS, strict=True)
+]

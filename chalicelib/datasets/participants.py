@@ -84,7 +84,7 @@ PARTICIPATION: tuple[Column, ...] = (
         "choice",
         "participation",
         "The first that holds: New, joined (SubscribedAt, else CreatedAt) at or after as_of - 90 days of 24 hours; "
-        "Active, LastActiveDate at or after as_of - 6 months; Not Engaged, no chat_invited at or after as_of - 6 months; "
+        "Active, LastActiveDate at or after as_of - 6 months; Not Engaged, no chat_invited since as_of - 6 months; "
         "Inactive otherwise. Months are calendar months on the wall clock of the export's time zone (the last day of a "
         f"shorter month). {_SCOPE}",
         choices=(Choice(1, "New"), Choice(2, "Active"), Choice(3, "Inactive"), Choice(4, "Not Engaged")),

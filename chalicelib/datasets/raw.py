@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.datasets import events, params, ranges, reading, segments
+from chalicelib.datasets import events, params, participants, ranges, reading, segments
 from chalicelib.datasets.params import Parameters, Where
 from chalicelib.datasets.ranges import Between
 from chalicelib.datasets.segments import SYSTEM_FIELDS, Segment
@@ -104,7 +104,7 @@ def _events(value: object, pointer: str, faults: list[Fault]) -> tuple[Between |
     listed = reading.items(given["wanted"], place, faults, MAX_WANTED) if "wanted" in given else []
     read = [_wanted(item, reading.at(place, n), faults) for n, item in enumerate(listed)]
     wanted = tuple(one for one in read if one is not None)
-    spelled: dict[str, str] = {}
+    spelled = {_TIMESTAMP: _TIMESTAMP}
     for name in (name for one in wanted for name in one.params):
         if spelled.setdefault(name.lower(), name) != name:
             faults.append(
@@ -134,7 +134,7 @@ def table(asked: Raw, as_of: datetime, zone: str, naming: Naming = panelport_nam
     attributes = [replace(column, name=naming(column)) for column in asked.attributes]
     cells = ['p.participant_id AS "iid"']
     for column, shown in zip(asked.attributes, attributes, strict=True):
-        cells.append(f"p.{segments.held_in(column)} AS {quoted(shown.name)}")
+        cells.append(f"{_cell(column)} AS {quoted(shown.name)}")
     users = f"SELECT * FROM participants WHERE membership <> 'purged' AND {condition.sql}"
     if asked.span is None:
         sql = f"SELECT {', '.join(cells)} FROM ({users}) AS p ORDER BY p.participant_id"
@@ -153,6 +153,15 @@ def table(asked: Raw, as_of: datetime, zone: str, naming: Naming = panelport_nam
     )
     columns = (IID, *attributes, *EVENT_COLUMNS, *map(_param_column, shown_params))
     return Table(columns, sql, {**parameters.values, **condition.parameters})
+
+
+def _cell(column: Column) -> str:
+    """SQL of the attribute in the type of its column."""
+    held = f"p.{segments.held_in(column)}"
+    if column.source == "profile" or column.name != "MembershipStatus":
+        return held
+    codes = " ".join(f"WHEN '{word}' THEN {choice.code}" for word, choice in participants.MEMBERSHIPS.items())
+    return f"CASE {held} {codes} END"
 
 
 def _params_by_event(wanted: Sequence[Wanted]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from chalicelib import instants
-from chalicelib.datasets import codes, params, ranges, reading
+from chalicelib.datasets import codes, params, participants, ranges, reading
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.params import ORDER, PRESENCE, SEARCH, Operator, Parameters, Where
 from chalicelib.datasets.ranges import Range
@@ -19,9 +19,6 @@ MAX_EVENT_NAME = 128
 
 GroupWord = Literal["all", "any", "not"]
 TimesWord = Literal["eq", "gte", "lte"]
-
-# The words of the API, as `participants.membership` holds them.
-MEMBERSHIPS = ("subscribed", "unsubscribed", "purged", "one_time")
 
 # The system columns and where `participants` holds them; profile attributes are there as `a_<name>`.
 SYSTEM_FIELDS = {
@@ -222,7 +219,7 @@ def _has_attribute(value: object, pointer: str, reader: _Reading) -> HasAttribut
 def _attribute_value(value: object, pointer: str, column: Column, faults: list[Fault]) -> object:
     """The value as the column holds it."""
     if column.source == "system" and column.name == "MembershipStatus":
-        return reading.word(value, pointer, faults, MEMBERSHIPS)
+        return reading.word(value, pointer, faults, tuple(participants.MEMBERSHIPS))
     if column.type == "text":
         return reading.any_text(value, pointer, faults)
     try:

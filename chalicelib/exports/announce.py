@@ -2,15 +2,27 @@
 
 from chalicelib import instants
 from chalicelib.aws import Attr, Item
+from chalicelib.exports import runs
+from chalicelib.exports.config import config_of
 from chalicelib.services import Services
+from chalicelib.webhooks import outbox
+from chalicelib.webhooks.outbox import Announcement
 
 
 def announce(services: Services, run: Item) -> None:
     """Hand the ended run on to its receivers, then set down what is due next for it: the expiry of its file."""
+    completed = run["status"] == "completed"
+    deliver = config_of(run).get("deliver") or {}
+    if not completed and run["trigger"] != "schedule":
+        # Who ran it sees that it failed; mail is for what ran while nobody looked.
+        deliver = {**deliver, "emails": []}
+    event = "export.completed" if completed else "export.failed"
+    shown = runs.shown(services, run)
+    outbox.post(services, Announcement(run["domain"], event, shown, deliver, run["finished_at"]))
     key = (run["pk"], run["sk"])
+    said = {"announced_at": instants.text(services.now())}
     still = Attr("due_kind").eq("announce")
-    if run["status"] == "completed":
-        changes = {"due_kind": "expiry", "due_at": run["expires_at"], "announced_at": instants.text(services.now())}
-        services.store.update(key, changes, when=still)
+    if completed:
+        services.store.update(key, {**said, "due_kind": "expiry", "due_at": run["expires_at"]}, when=still)
     else:
-        services.store.update(key, {"announced_at": instants.text(services.now())}, ("due_kind", "due_at"), when=still)
+        services.store.update(key, said, ("due_kind", "due_at"), when=still)

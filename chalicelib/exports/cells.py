@@ -31,7 +31,7 @@ def source(con: "duckdb.DuckDBPyConnection", columns: Sequence[Column]) -> str:
     Raises ValueError when `result` does not have these columns in this order (a name that clashes without regard to
     case may carry DuckDB's suffix).
     """
-    found = [column[0] for column in con.execute("SELECT * FROM result LIMIT 0").description or ()]
+    found = [row[0] for row in con.execute("DESCRIBE result").fetchall()]
     if len(found) != len(columns) or not all(
         name.startswith(column.name) for name, column in zip(found, columns, strict=True)
     ):
@@ -47,7 +47,7 @@ def measure(
     aggregates = [sql for one in asked for sql in one.values()]
     if not aggregates:
         return [{} for _ in columns]
-    values = iter(con.execute(f"SELECT {', '.join(aggregates)} FROM {source(con, columns)}").fetchone() or ())
+    values = iter(con.execute(f"SELECT {', '.join(aggregates)} FROM {source(con, columns)}").fetchall()[0])
     return [{name: next(values) for name in one} for one in asked]
 
 
@@ -69,9 +69,9 @@ def limits(column: Column, expression: str, since: str = _FIRST_DATE) -> dict[st
     if column.type not in ("datetime", "date", "number"):
         return {}
     fits = within(column, expression, since)
-    wanted = {"outside": f"count(*) FILTER (WHERE NOT ({fits}))"}
+    wanted = {"outside": f"count_if(NOT ({fits}))"}
     if column.type == "datetime":
-        wanted |= {name: f"{name[:3]}({expression}) FILTER (WHERE {fits})" for name in ("minimum", "maximum")}
+        wanted |= {name: f"{name[:3]}(CASE WHEN {fits} THEN {expression} END)" for name in ("minimum", "maximum")}
     return wanted
 
 

@@ -61,7 +61,7 @@ def header(columns: Sequence[Column], options: "CsvOptions") -> bytes:
 
 
 def _limits_and_gaps(column: Column, expression: str) -> dict[str, str]:
-    return limits(column, expression) | {"missing": f"count(*) FILTER (WHERE {expression} IS NULL)"}
+    return limits(column, expression) | {"missing": f"count_if({expression} IS NULL)"}
 
 
 def _blank_lines(column: Column, found: Measured) -> list[str]:

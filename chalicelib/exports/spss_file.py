@@ -39,6 +39,8 @@ _PACKED_BYTES = 1 << 20
 _QUERIED_BYTES = 64 << 20
 _BATCH_ROWS = 122_880
 _ZLIB_BLOCK = 0x3FF000
+# Three times as fast as the default of 6, for files that are a tenth larger.
+_ZLIB_LEVEL = 4
 _BIAS = 100
 # Codes 1 to 251 are the numbers -99 to 151.
 _LAST_CODE, _LITERAL, _BLANK, _ABSENT = 251, 253, 254, 255
@@ -62,7 +64,7 @@ def write(
     """
     measured = measure(con, columns, measurements)
     planned = plan(columns, measured, zone)
-    (rows,) = con.execute("SELECT count(*) FROM result").fetchone() or (0,)
+    rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
     layout = Layout.of(planned.variables)
     header = dictionary(planned, layout, rows, folder, compressed=options.compressed)
     cells = [_cell(variable, columns, zone, measured) for variable in planned.variables]
@@ -86,30 +88,31 @@ def measurements(column: Column, expression: str) -> dict[str, str]:
             return _text_measurements(_codes_as_text(expression))
         case "choices":
             codes = f"[{', '.join(str(choice.code) for choice in column.choices)}]::INTEGER[]"
-            return {"unknown": f"count(*) FILTER (WHERE NOT list_has_all({codes}, {expression}))"}
+            return {"unknown": f"count_if(NOT list_has_all({codes}, {expression}))"}
         case "integer":
-            inexact = f"count(*) FILTER (WHERE {expression} NOT BETWEEN -{EXACT_INTEGER} AND {EXACT_INTEGER})"
+            inexact = f"count_if({expression} NOT BETWEEN -{EXACT_INTEGER} AND {EXACT_INTEGER})"
             return {"low": f"min({expression})", "high": f"max({expression})", "inexact": inexact}
         case "number":
             return {
-                "outside": f"count(*) FILTER (WHERE NOT ({fits}))",
-                "low": f"min({expression}) FILTER (WHERE {fits})",
-                "high": f"max({expression}) FILTER (WHERE {fits})",
-                "fractional": f"coalesce(bool_or({expression} <> trunc({expression})) FILTER (WHERE {fits}), false)",
+                "outside": f"count_if(NOT ({fits}))",
+                "low": f"min(CASE WHEN {fits} THEN {expression} END)",
+                "high": f"max(CASE WHEN {fits} THEN {expression} END)",
+                "fractional": f"count_if({fits} AND {expression} <> trunc({expression}))",
             }
         case _:
             return limits(column, expression, FIRST_DATE)
 
 
 def _text_measurements(expression: str) -> dict[str, str]:
-    # Only a text that is too long as it is can be too long without its NULs; `bytes` may count NULs, to no harm.
+    # Taking NULs out is slow, so it is done only to texts that are too long as they are; `bytes` counts NULs too, to
+    # no harm. A CASE, for AND would work it out for every row.
+    too_long = f"strlen(replace({expression}, chr(0), '')) > {TEXT_BYTES}"
     return {
         "bytes": f"max(strlen({expression}))",
-        "nuls": f"count(*) FILTER (WHERE contains({expression}, chr(0)))",
-        "long": f"count(*) FILTER (WHERE strlen({expression}) > {TEXT_BYTES}"
-        f" AND strlen(replace({expression}, chr(0), '')) > {TEXT_BYTES})",
-        "trailing": f"count(*) FILTER (WHERE suffix({expression}, ' '))",
-        "empty": f"count(*) FILTER (WHERE {expression} = '')",
+        "nuls": f"count_if(contains({expression}, chr(0)))",
+        "long": f"count_if(CASE WHEN strlen({expression}) > {TEXT_BYTES} THEN {too_long} ELSE false END)",
+        "trailing": f"count_if(suffix({expression}, ' '))",
+        "empty": f"count_if({expression} = '')",
     }
 
 
@@ -313,8 +316,8 @@ def _windows(con: "duckdb.DuckDBPyConnection", select: str, record: int) -> Iter
     if rows >= _BATCH_ROWS:
         yield select
         return
-    (last,) = con.execute("SELECT max(rowid) FROM result").fetchone() or (None,)
-    for first in range(0, -1 if last is None else last + 1, rows):
+    last = con.execute("SELECT coalesce(max(rowid), -1) FROM result").fetchall()[0][0]
+    for first in range(0, last + 1, rows):
         yield f"{select} WHERE rowid >= {first} AND rowid < {first + rows}"
 
 
@@ -398,7 +401,7 @@ def _spool(pieces: Iterator[bytes], begin: int, spool: BinaryIO) -> list[_Entry]
 
     def add(block: bytes) -> None:
         nonlocal plain, packed
-        compressed = zlib.compress(block)
+        compressed = zlib.compress(block, _ZLIB_LEVEL)
         spool.write(compressed)
         table.append((plain, packed, len(block), len(compressed)))
         plain, packed = plain + len(block), packed + len(compressed)

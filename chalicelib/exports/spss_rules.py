@@ -172,13 +172,14 @@ def variable_label(label: str, original: str, name: str, zone: str) -> tuple[str
 
     Only the label itself is cut to make room.
     """
-    label, original = without_nul(label), without_nul(original)
-    notes = (f" ({zone})" if zone else "") + (f" [{original}]" if original != name and label != original else "")
-    whole = (label or original) + notes
+    original = without_nul(original)
+    label = without_nul(label) or original
+    notes = (f" ({zone})" if zone else "") + (f" [{original}]" if original not in (name, label) else "")
+    whole = label + notes
     if len(whole.encode()) <= LABEL_BYTES:
         return whole, False
     notes = cut(notes, LABEL_BYTES)
-    return cut(label or original, LABEL_BYTES - len(notes.encode())) + notes, True
+    return cut(label, LABEL_BYTES - len(notes.encode())) + notes, True
 
 
 def without_nul(text: str) -> str:

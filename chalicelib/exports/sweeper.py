@@ -6,6 +6,7 @@ from chalicelib import instants, telemetry
 from chalicelib.aws import Attr, Item
 from chalicelib.exports import admission, announce, runs
 from chalicelib.services import Services
+from chalicelib.webhooks import sender
 
 AT_A_TIME = 200
 AGAIN = timedelta(seconds=60)
@@ -19,6 +20,7 @@ def sweep(services: Services) -> None:
     for found in services.store.due("announce", now, AT_A_TIME):
         admission.release(services, found["domain"], found["id"])
         announce.announce(services, found)
+    sender.enqueue_due(services, AT_A_TIME)
     for found in services.store.due("expiry", now, AT_A_TIME):
         runs.expire(services, found["domain"], found)
 

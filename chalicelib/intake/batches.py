@@ -24,11 +24,12 @@ ItemCheck = Callable[[Any, str], Sequence[Fault]]
 
 def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -> list[Row]:
     """The rows of `{"<member>": [...]}`; Invalid with every fault of every item at once."""
-    faults: list[Fault] = []
-    if not isinstance(value, dict) or not isinstance(value.get(member), list):
-        raise Invalid([Fault(f"/{member}" if isinstance(value, dict) else "", "must be a list")])
-    faults += [Fault(f"/{_escaped(name)}", "is not a field of this request") for name in value if name != member]
-    items = value[member]
+    if not isinstance(value, dict):
+        raise Invalid([Fault("", "must be an object")])
+    faults = [Fault(f"/{escaped(name)}", "is not a field of this request") for name in value if name != member]
+    items = value.get(member)
+    if not isinstance(items, list):
+        raise Invalid([Fault(f"/{member}", "must be a list" if member in value else "is required"), *faults][:MAX_FAULTS])
     if len(items) > MAX_ITEMS:
         raise Invalid([*faults, Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}")])
     rows = []
@@ -45,7 +46,8 @@ def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -
     return rows
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A member's name as a step of an RFC 6901 pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

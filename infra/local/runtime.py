@@ -396,9 +396,9 @@ class _Parent:
 
     def _end(self) -> None:
         self._reap()
-        for pid in []:
+        for pid in self.children:
             os.kill(pid, signal.SIGKILL)
-        for pid in []:
+        for pid in self.children:
             os.waitpid(pid, 0)
 
 

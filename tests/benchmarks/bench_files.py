@@ -91,7 +91,11 @@ def compare(rows: int, folder: Path) -> None:
     columns = mixed_columns()
     con = open_result(rows, columns, folder)
     print(f"{rows:,} rows of {len(columns)} columns")
-    for kind, how in (("csv", "FORMAT csv"), ("ndjson", "FORMAT json"), ("parquet", "FORMAT parquet, COMPRESSION zstd")):
+    for kind, how in (
+        ("csv", "FORMAT csv"),
+        ("ndjson", "FORMAT json"),
+        ("parquet", "FORMAT parquet, COMPRESSION zstd"),
+    ):
         ours, bare = seconds(lambda k=kind: write(con, columns, folder, k)), seconds(lambda h=how: copy(con, folder, h))
         print(f"{kind:8} {ours:7.2f} s, bare COPY {bare:7.2f} s: {ours / bare:.2f}x its time")
     frame = con.sql("SELECT * FROM result").df()

@@ -5,21 +5,8 @@ from datetime import UTC
 
 import duckdb
 
-from chalicelib.table import PHYSICAL, Choice, Column
+from chalicelib.table import PHYSICAL
 
-SYSTEM = (
-    Column("Participant_Id", "Participant ID", "text"),
-    Column("EmailAddress", "E-mail address", "text"),
-    Column(
-        "MembershipStatus",
-        "Membership",
-        "choice",
-        choices=(Choice(1, "Subscribed"), Choice(2, "Unsubscribed"), Choice(3, "Purged"), Choice(4, "One-time")),
-    ),
-    Column("CreatedAt", "Created at", "datetime"),
-    Column("SubscribedAt", "Subscribed at", "datetime"),
-    Column("SubscriptionEndedAt", "Subscription ended at", "datetime"),
-)
 PARTICIPANT_FIELDS = {
     "participant_id": "VARCHAR",
     "email": "VARCHAR",

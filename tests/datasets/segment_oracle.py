@@ -59,17 +59,13 @@ def event_holds(condition, event, scope):
         return False
     if "event" in condition:
         name = ALIASES.get(condition["event"], condition["event"])
-        return event["name"] == name and all(
-            param_holds(where, event, name) for where in condition.get("where") or []
-        )
+        return event["name"] == name and all(param_holds(where, event, name) for where in condition.get("where") or [])
     params = event["params"]
     return (
         event["name"] == "journey_product_action"
         and ("channel" not in condition or same_channel(condition["channel"], params.get("channel_code")))
         and ("action" not in condition or same_action(condition["action"], params.get("action_code")))
-        and all(
-            key not in condition or same(condition[key], params.get(key)) for key in ("journey_id", "campaign_id")
-        )
+        and all(key not in condition or same(condition[key], params.get(key)) for key in ("journey_id", "campaign_id"))
     )
 
 
@@ -141,7 +137,11 @@ def comparable(value):
 
 
 def ordered(op, held, wanted):
-    if held is None or wanted is None or (type(held) is not type(wanted) and not {type(held), type(wanted)} <= {int, float}):
+    if (
+        held is None
+        or wanted is None
+        or (type(held) is not type(wanted) and not {type(held), type(wanted)} <= {int, float})
+    ):
         return False
     return {"gt": held > wanted, "gte": held >= wanted, "lt": held < wanted, "lte": held <= wanted}[op]
 
@@ -195,7 +195,7 @@ ALLOWED = {
     "boolean": {"eq", "ne", "exists", "not_exists"},
 }
 ALLOWED |= {"date": ALLOWED["number"], "datetime": ALLOWED["number"]}
-ALLOWED |= {other: ALLOWED["boolean"] for other in ("choice", "choices", "membership")}
+ALLOWED |= dict.fromkeys(("choice", "choices", "membership"), ALLOWED["boolean"])
 
 
 def refusals(segment, types, pointer="/segment"):

@@ -1,4 +1,4 @@
-"""The segment language: what is refused and where, and that its SQL finds whom a plain reading of the contract finds."""
+"""The segment language: what is refused and where, and that its SQL finds whom a plain reading finds."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from chalicelib.datasets import segments
+from chalicelib.datasets.participants import MEMBERSHIPS, SYSTEM
 from chalicelib.datasets.segments import check, compile, count_sql, filters_applied
 from chalicelib.table import Choice, Column
 from tests.datasets import segment_oracle
-from tests.datasets.lake_tables import SYSTEM, event, fill, opened, person
+from tests.datasets.lake_tables import event, fill, opened, person
 
 PROFILE = (
     Column("Region", "Region", "text", "profile"),
@@ -21,9 +22,7 @@ PROFILE = (
     Column("Likes", "Likes", "choices", "profile", choices=(Choice(1, "Tea"), Choice(2, "Coffee"), Choice(9, "None"))),
 )
 CATALOG = (*SYSTEM, *PROFILE)
-TYPES = {
-    column.name: (column.type, {choice.label: choice.code for choice in column.choices}) for column in PROFILE
-}
+TYPES = {column.name: (column.type, {choice.label: choice.code for choice in column.choices}) for column in PROFILE}
 AS_OF = datetime(2026, 3, 31, 9, 30, 0, 123456, tzinfo=UTC)
 
 
@@ -53,9 +52,29 @@ def found(con, value, as_of=AS_OF, zone="UTC"):
 
 NAMES = ("journey_enter", "journey_exit", "journey_product_action", "purchase", "chat_invited")
 ZONES = ("UTC", "America/Vancouver", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia")
-TEXTS = ("BC", "bc", "Alberta", "", "100%", "a_b", "a\\b", "O'Brien", 'say "hi"', "ÉTÉ", "été", "$s0", "line\nbreak", "/")
+TEXTS = (
+    "BC",
+    "bc",
+    "Alberta",
+    "",
+    "100%",
+    "a_b",
+    "a\\b",
+    "O'Brien",
+    'say "hi"',
+    "ÉTÉ",
+    "été",
+    "$s0",
+    "line\nbreak",
+    "/",
+)
 NUMBERS = (0, 1, 2, 1421, 1421.0, -3.5, 2.5, 9007199254740993, 9007199254740992, 99)
-INSTANTS = ("2026-03-01T00:00:00Z", "2026-03-01T01:00:00+02:00", "2026-02-28T23:00:00.000001Z", "2025-12-31T23:30:00-08:00")
+INSTANTS = (
+    "2026-03-01T00:00:00Z",
+    "2026-03-01T01:00:00+02:00",
+    "2026-02-28T23:00:00.000001Z",
+    "2025-12-31T23:30:00-08:00",
+)
 DATES = ("1990-02-28", "2000-02-29", "2026-03-01")
 
 
@@ -111,9 +130,7 @@ def random_event(rng, n, as_of, zone):
         "is_dry_run": some(rng, (True, False)),
     }
     kept = {key: value for key, value in params.items() if value is not None or rng.random() < 0.3}
-    return event(
-        f"e{n}", f"p{rng.randrange(18)}", rng.choice(NAMES), random_instant(rng, as_of, zone), **kept
-    )
+    return event(f"e{n}", f"p{rng.randrange(18)}", rng.choice(NAMES), random_instant(rng, as_of, zone), **kept)
 
 
 def random_range(rng):
@@ -133,7 +150,9 @@ def with_times_and_range(rng, condition):
 
 def random_where(rng):
     param = rng.choice(("journey_id", "action_code", "channel_code", "note", "x/y~z", "is_dry_run", "nothing"))
-    op = rng.choice(("eq", "ne", "eq", "ne", "gt", "gte", "lt", "lte", "contains", "starts_with", "exists", "not_exists"))
+    op = rng.choice(
+        ("eq", "ne", "eq", "ne", "gt", "gte", "lt", "lte", "contains", "starts_with", "exists", "not_exists")
+    )
     if op in ("exists", "not_exists"):
         return {"param": param, "op": op}
     if op in ("gt", "gte", "lt", "lte"):
@@ -159,7 +178,7 @@ def random_attribute(rng):
             "boolean": (True, False),
             "date": DATES,
             "datetime": INSTANTS,
-            "choice": segments.MEMBERSHIPS if membership else (1, 2, "Female", "1"),
+            "choice": tuple(MEMBERSHIPS) if membership else (1, 2, "Female", "1"),
             "choices": (1, 9, "Tea", "None"),
         }[column.type]
         condition["values"] = rng.sample(pool, 1 if op in ("gt", "gte", "lt", "lte") else rng.choice((1, 2)))
@@ -256,7 +275,10 @@ def test_times_counts_the_events_and_none_is_a_count(pair, op, value, expected):
 
 
 def test_where_conditions_must_hold_on_the_same_event(pair):
-    email_view = [{"param": "channel_code", "op": "eq", "values": ["EM"]}, {"param": "action_code", "op": "eq", "values": [4]}]
+    email_view = [
+        {"param": "channel_code", "op": "eq", "values": ["EM"]},
+        {"param": "action_code", "op": "eq", "values": [4]},
+    ]
     assert found(pair, {"event": "journey_product_action", "where": email_view}) == set()
     assert found(pair, {"channel": "Email", "action": "VIEW"}) == set()
     assert found(pair, {"channel": "Email", "action": "CLICK", "journey_id": 1421}) == {"a"}
@@ -291,7 +313,9 @@ def test_last_counts_back_from_as_of_and_its_start_is_inclusive(zone, as_of, spa
     assert bool(found(con, condition, datetime.fromisoformat(as_of), zone)) is seen
 
 
-@pytest.mark.parametrize("span", [None, {"last": 1, "unit": "day"}, {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}])
+@pytest.mark.parametrize(
+    "span", [None, {"last": 1, "unit": "day"}, {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}]
+)
 def test_an_event_at_as_of_is_seen_and_a_later_one_is_not(span):
     con = opened(PROFILE, [person("a")], [event("1", "a", "purchase", AS_OF)])
     condition = {"event": "purchase", "range": span}
@@ -351,8 +375,9 @@ def test_a_boolean_and_a_number_make_two_conditions_of_otherwise_equal_ones():
 
 @pytest.mark.parametrize(
     ("value", "matches"),
-    [("100%", {"100% sure"}), ("%", {"100% sure"}), ("_", {"a_b"}), ("\\", {"a\\b"}), ("'", {"O'Brien"}), ('"', {'"q"'}),
-     ("o'b", {"O'Brien"}), ("É", {"été"}), ("$s0", {"$s0"}), ("; DROP TABLE events", set()), (".*", set()), ("{0}", set())],
+    [("100%", {"100% sure"}), ("%", {"100% sure"}), ("_", {"a_b"}), ("\\", {"a\\b"}), ("'", {"O'Brien"}),
+     ('"', {'"q"'}), ("o'b", {"O'Brien"}), ("É", {"été"}), ("$s0", {"$s0"}), ("; DROP TABLE events", set()),
+     (".*", set()), ("{0}", set())],
 )  # fmt: skip
 def test_no_character_of_a_value_has_a_meaning_of_its_own(value, matches):
     texts = ("100% sure", "a_b", "a\\b", "O'Brien", '"q"', "été", "$s0", "plain")
@@ -368,10 +393,14 @@ def test_no_character_of_a_value_has_a_meaning_of_its_own(value, matches):
         assert found(con, exact) == {f"p{texts.index(text)}"}
 
 
-@pytest.mark.parametrize("name", ["a'b", 'a"b', "a/b", "a~b", "a.b", "*", "$", "[0]", "a\\b", "#", "0", " ", "é", "a b"])
+@pytest.mark.parametrize(
+    "name", ["a'b", 'a"b', "a/b", "a~b", "a.b", "*", "$", "[0]", "a\\b", "#", "0", " ", "é", "a b"]
+)
 def test_a_parameter_of_any_name_is_reached(name):
     people = [person("a"), person("b")]
-    con = opened(PROFILE, people, [event("1", "a", "purchase", AS_OF, **{name: 5}), event("2", "b", "purchase", AS_OF, c=5)])
+    con = opened(
+        PROFILE, people, [event("1", "a", "purchase", AS_OF, **{name: 5}), event("2", "b", "purchase", AS_OF, c=5)]
+    )
     assert found(con, {"event": "purchase", "where": [{"param": name, "op": "eq", "values": [5]}]}) == {"a"}
 
 
@@ -507,14 +536,17 @@ AT = "2026-01-01T00:00:00Z"
         ([], ""), ("all", ""), (True, ""), ({}, ""), ({"times": {}}, ""), ({"journey_id": 1421}, ""),
         ({"all": {}}, "/all"), ({"all": []}, "/all"), ({"any": None}, "/any"), ({"not": []}, "/not"),
         ({"not": TEA, "any": [TEA]}, "/not"),
-        ({"event": 5}, "/event"), ({"event": None}, "/event"), ({"event": "a\0b"}, "/event"), ({"event": "\ud800"}, "/event"),
+        ({"event": 5}, "/event"), ({"event": None}, "/event"), ({"event": "a\0b"}, "/event"),
+        ({"event": "\ud800"}, "/event"),
         ({"event": "x" * 129}, "/event"), ({"event": "x", "attribute": "Region"}, "/attribute"),
         ({"attribute": "Region"}, "/op"), ({"attribute": "Region", "op": "eq"}, "/values"),
         (attribute("Region"), "/values"), (attribute("Region", "eq", *["x"] * 101), "/values"),
         (attribute("Region", "exists", "x"), "/values"), (attribute("Region", "eq", 5), "/values/0"),
         (attribute("Region", "eq", "ok", None), "/values/1"), (attribute("Region", "like", "x"), "/op"),
-        (attribute("Region", "eq", "\udc00"), "/values/0"), ({"attribute": "Region", "op": "eq", "values": "BC"}, "/values"),
-        (attribute("Age", "gt", 1, 2), "/values"), (attribute("Age", "gt"), "/values"), (attribute("Age", "eq", "5"), "/values/0"),
+        (attribute("Region", "eq", "\udc00"), "/values/0"),
+        ({"attribute": "Region", "op": "eq", "values": "BC"}, "/values"),
+        (attribute("Age", "gt", 1, 2), "/values"), (attribute("Age", "gt"), "/values"),
+        (attribute("Age", "eq", "5"), "/values/0"),
         (attribute("Age", "eq", True), "/values/0"), (attribute("Age", "eq", 10**400), "/values/0"),
         (attribute("Age", "contains", "5"), "/op"), (attribute("Member", "eq", "true"), "/values/0"),
         (attribute("Member", "eq", 1), "/values/0"), (attribute("Member", "gt", True), "/op"),
@@ -524,27 +556,36 @@ AT = "2026-01-01T00:00:00Z"
         (attribute("Gender", "eq", "female"), "/values/0"), (attribute("Gender", "eq", 7), "/values/0"),
         (attribute("Gender", "eq", 1.0), "/values/0"), (attribute("Gender", "eq", True), "/values/0"),
         (attribute("Likes", "contains", "Tea"), "/op"), (attribute("Likes", "eq", ["Tea"]), "/values/0"),
-        (attribute("MembershipStatus", "eq", "Subscribed"), "/values/0"), (attribute("MembershipStatus", "eq", 1), "/values/0"),
+        (attribute("MembershipStatus", "eq", "Subscribed"), "/values/0"),
+        (attribute("MembershipStatus", "eq", 1), "/values/0"),
         (attribute("ResponseRate", "eq", 1), "/attribute"), (attribute(5, "eq", 1), "/attribute"),
-        (where("eq"), "/where/0/values"), (where("gt", "abc"), "/where/0/values/0"), (where("gt", True), "/where/0/values/0"),
-        (where("lt", 1, 2), "/where/0/values"), (where("contains", 5), "/where/0/values/0"), (where("eq", None), "/where/0/values/0"),
-        (where("eq", {}), "/where/0/values/0"), (where("in", 1), "/where/0/op"), (where("exists", 1), "/where/0/values"),
+        (where("eq"), "/where/0/values"), (where("gt", "abc"), "/where/0/values/0"),
+        (where("gt", True), "/where/0/values/0"),
+        (where("lt", 1, 2), "/where/0/values"), (where("contains", 5), "/where/0/values/0"),
+        (where("eq", None), "/where/0/values/0"),
+        (where("eq", {}), "/where/0/values/0"), (where("in", 1), "/where/0/op"),
+        (where("exists", 1), "/where/0/values"),
         ({"event": "x", "where": {}}, "/where"), ({"event": "x", "where": [5]}, "/where/0"),
         ({"event": "x", "where": [{"op": "exists"}]}, "/where/0/param"),
         ({"event": "x", "where": [{"param": "x", "op": "exists"}] * 51}, "/where"),
         ({"event": "x", "where": [{"param": "x", "op": "exists", "key": 1}]}, "/where/0/key"),
-        ({"event": "journey_product_action", "where": [{"param": "action_code", "op": "eq", "values": ["CLIK"]}]}, "/where/0/values/0"),
+        ({"event": "journey_product_action", "where": [{"param": "action_code", "op": "eq", "values": ["CLIK"]}]},
+         "/where/0/values/0"),
         ({"channel": "EM", "action": True}, "/action"), ({"channel": 5}, "/channel"), ({"action": 2.5}, "/action"),
         ({"channel": "EM", "journey_id": True}, "/journey_id"), ({"channel": "EM", "campaign_id": []}, "/campaign_id"),
         ({"channel": "EM", "where": []}, "/where"), ({"channel": None}, ""),
         (times(op="gte"), "/times/value"), (times(value=1), "/times/op"), (times(op="gt", value=1), "/times/op"),
         (times(op="eq", value=1.0), "/times/value"), (times(op="eq", value=True), "/times/value"),
         (times(op="eq", value=1, unit="day"), "/times/unit"), ({"event": "x", "times": 3}, "/times"),
-        (in_range(last=30), "/range/unit"), (in_range(unit="day"), "/range/last"), (in_range(last=1.5, unit="day"), "/range/last"),
+        (in_range(last=30), "/range/unit"), (in_range(unit="day"), "/range/last"),
+        (in_range(last=1.5, unit="day"), "/range/last"),
         (in_range(last=1, unit="days"), "/range/unit"), ({"event": "x", "range": "30d"}, "/range"),
-        (in_range(to=AT), "/range/from"), (in_range(**{"from": AT}), "/range/to"), (in_range(**{"from": AT, "to": AT}), "/range/to"),
-        (in_range(**{"from": "2026-01-01", "to": AT}), "/range/from"), (in_range(last=1, unit="day", to=AT), "/range/to"),
-        (in_range(**{"from": AT, "to": "2026-06-01T00:00:00"}), "/range/to"), ({"event": "x", "range": {}}, "/range/from"),
+        (in_range(to=AT), "/range/from"), (in_range(**{"from": AT}), "/range/to"),
+        (in_range(**{"from": AT, "to": AT}), "/range/to"),
+        (in_range(**{"from": "2026-01-01", "to": AT}), "/range/from"),
+        (in_range(last=1, unit="day", to=AT), "/range/to"),
+        (in_range(**{"from": AT, "to": "2026-06-01T00:00:00"}), "/range/to"),
+        ({"event": "x", "range": {}}, "/range/from"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_where_it_is(value, pointer):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import pytest
 from infra.local.cloud import Cloud, OneAtATime, UnknownResource, created
 from infra.local.functions import FunctionDied, FunctionError, FunctionTimeout
 from infra.local.http import HttpServer
+from infra.local.pumps import Pump, sqs_event
 from infra.local.runtime import BrokenApp, Runtime
 from infra.local.schedules import BadExpression, cron, filled_in, is_due, minutes_between, rate_seconds
 from infra.local.stack import PROJECT, Plan, Stack
@@ -310,6 +312,63 @@ class TestQueues:
         begun, ended = sorted(local.noted("begin")), sorted(local.noted("end"))
         at_once = [sum(one <= at for one in begun) - sum(one <= at for one in ended) for at in begun]
         assert max(at_once) == 2
+
+    def test_a_pump_receives_no_more_than_may_be_in_flight_and_batches_as_declared(self, local):
+        sqs, url = local.stack.client("sqs"), local.stack.scope.ids["JobsQueue"]
+        for number in range(9):
+            sqs.send_message(QueueUrl=url, MessageBody=str(number))
+        both = threading.Barrier(3)
+        seen = []
+
+        def invoke(function, event):
+            seen.append([record["body"] for record in event["Records"]])
+            both.wait(10)
+
+        pump = Pump(sqs, url, "arn:q", "f", invoke, batch_size=3, concurrency=2)
+        pump.start()
+        until(lambda: len(seen) == 2)
+        assert local.waiting("JobsQueue") == 9
+        names = ["ApproximateNumberOfMessagesNotVisible"]
+        in_flight = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]]
+        assert (in_flight, [len(batch) for batch in seen]) == ("6", [3, 3])
+        both.wait(10)
+        until(lambda: len(seen) == 3)
+        both.abort()
+        pump.stop()
+        pump.join()
+        assert sorted(body for batch in seen for body in batch) == [str(number) for number in range(9)]
+
+    def test_an_event_has_the_shape_of_lambdas(self):
+        received = {
+            "MessageId": "m",
+            "ReceiptHandle": "r",
+            "MD5OfBody": "5",
+            "Body": "b",
+            "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "2"},
+            "MessageAttributes": {"a": {"StringValue": "x", "DataType": "String"}},
+        }
+        assert sqs_event([received], "arn:aws:sqs:us-east-1:1:q") == {
+            "Records": [
+                {
+                    "messageId": "m",
+                    "receiptHandle": "r",
+                    "body": "b",
+                    "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "2"},
+                    "messageAttributes": {
+                        "a": {
+                            "stringValue": "x",
+                            "dataType": "String",
+                            "stringListValues": [],
+                            "binaryListValues": [],
+                        }
+                    },
+                    "md5OfBody": "5",
+                    "eventSource": "aws:sqs",
+                    "eventSourceARN": "arn:aws:sqs:us-east-1:1:q",
+                    "awsRegion": "us-east-1",
+                }
+            ]
+        }
 
 
 class TestAws:

@@ -130,6 +130,7 @@ def test_text_that_is_no_address_is_not_public(text):
         ("::ffff:169.254.169.254", False),
         ("::ffff:127.0.0.1", False),
         ("::127.0.0.1", False),
+        ("::1%1", False),
     ],
 )
 def test_development_allows_loopback_and_no_more(address, allowed):

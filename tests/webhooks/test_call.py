@@ -87,6 +87,7 @@ KEPT: list[tuple[str, receivers.Behaviour, int]] = [
     ("body past its length", then_flooding(OK + b"Content-Length: 10\r\n\r\n", b"x" * 65_536), 200),
     ("chunk bomb", then_flooding(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", b"x" * 65_536), 200),
     ("tiny chunks", then_flooding(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"e" * 500 + b"\r\nx\r\n"), 200),
+    ("negative chunks", then_flooding(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"-5\r\n" + b"x" * 9_000), 200),
     ("broken chunks", answering(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nxx"), 200),
     ("negative chunk", answering(OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nxxxxxxxxxx"), 200),
     ("short body", answering(OK + b"Content-Length: 50\r\n\r\nhalf"), 200),
@@ -396,6 +397,7 @@ def unknown(host: str, port: int) -> list[str]:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("resolve", [unknown, Counted([])])
 def test_unknown_name_is_an_error(resolve):
     answer = call("https://hooks.example.com/", b"", {}, bounds=QUICK, resolve=resolve)
