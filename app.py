@@ -5,7 +5,7 @@ from typing import Any
 
 from chalice.app import AuthResponse, Chalice, ConvertToMiddleware, Rate, Response
 
-from chalicelib import door, telemetry
+from chalicelib import door, instants, telemetry
 from chalicelib.accounts import keys
 from chalicelib.http import Answer, Endpoint, Principal, Request, rendered
 from chalicelib.services import Services
@@ -54,6 +54,7 @@ def _request() -> Request:
         path=request.path,
         parameters=request.uri_params or {},
         query=dict(request.query_params or {}),
+        pairs=tuple((name, value) for name in request.query_params or () for value in request.query_params.getlist(name)),
         headers={name.lower(): value for name, value in request.headers.items()},
         body=raw.encode() if isinstance(raw := request.raw_body or b"", str) else raw,
         principal=principal,
@@ -77,12 +78,15 @@ for number, declared in enumerate(door.ENDPOINTS):
 
 @app.on_sqs_message(queue="runs", name="run_export")
 def run_export(event: Any) -> None:
-    """Carry out the run that a message names."""
-    from chalicelib.exports import worker
+    """Carry out the run that a message names, or start the run of a schedule's due time."""
+    from chalicelib.exports import schedules, worker
 
     for record in event:
         message = record_of(record)
-        worker.work(services(), message["domain"], message["run_id"], event.context.aws_request_id)
+        if "due" in message:
+            schedules.fire(services(), message["domain"], message["export_id"], instants.parse(message["due"]))
+        else:
+            worker.work(services(), message["domain"], message["run_id"], event.context.aws_request_id)
 
 
 @app.on_sqs_message(queue="deliveries", name="deliver")

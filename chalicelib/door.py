@@ -3,7 +3,7 @@
 from chalicelib import idempotency, openapi, telemetry
 from chalicelib.accounts import domains, keys
 from chalicelib.errors import NotFound, Refusal
-from chalicelib.exports import downloads
+from chalicelib.exports import downloads, segments
 from chalicelib.exports import routes as exports
 from chalicelib.http import (
     FAILED,
@@ -30,6 +30,7 @@ _DECLARED: tuple[Endpoint, ...] = (
     *events.ROUTES.endpoints,
     *exports.ROUTES.endpoints,
     *downloads.ROUTES.endpoints,
+    *segments.ROUTES.endpoints,
     *webhooks.ROUTES.endpoints,
 )
 
@@ -58,10 +59,10 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     try:
         made = _answered(endpoint, request, services)
     except Refusal as refusal:
-        made = refused(refusal)
+        made = endpoint.failed(request.headers, refusal.status) if endpoint.failed else refused(refusal)
     except Exception as error:  # noqa: BLE001 (the last line: a caller gets a problem document, the log the place)
         telemetry.alarm("request failed", method=endpoint.method, route=endpoint.path, **telemetry.failure(error))
-        made = FAILED
+        made = endpoint.failed(request.headers, 500) if endpoint.failed else FAILED
     if endpoint.path.startswith("/v1"):
         extra = cors_headers(request.headers.get("origin"), services.settings.origins)
         made = Answer(made.status, made.body, {**made.headers, **extra}, made.media_type)
@@ -76,7 +77,8 @@ def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answe
     parameters = path_parameters(request.parameters)
     if any("\0" in text or "/" in text or len(text) > 512 for text in parameters.values()):
         raise NotFound
-    call = Call(services, principal, parameters, request.query, request.headers, services.seed(), body)
+    seed = services.seed()
+    call = Call(services, principal, parameters, request.query, request.headers, seed, body, request.body, request.pairs)
     key = idempotency.request_key(request.headers) if endpoint.creates else None
     if key is None:
         return endpoint.act(call)

@@ -64,10 +64,17 @@ class Call:
     headers: Mapping[str, str]
     seed: Seed
     body: Any = None
+    raw_body: bytes = b""
+    # The query's parameters one by one, as a link carries them on; `query` has the last value of each name.
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def domain(self) -> str:
         return self.principal.domain
+
+
+# A list is a header that is sent several times: Set-Cookie cannot be joined into one.
+HeaderValue = str | list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Answer:
 
     status: int
     body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     media_type: str = "application/json"
 
 
@@ -91,6 +98,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     principal: Principal | None
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,8 @@ class Endpoint:
 
     `creates` honours Idempotency-Key: `stored` answers are kept and given again; `remade` ones hold a secret and
     are made again from the first request's seed. `raw` hands the parsed JSON on as it is: the endpoint judges the
-    items itself, against what the domain has defined, and `body` only describes them.
+    items itself, against what the domain has defined, and `body` only describes them. `failed` makes what is shown
+    in place of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
     """
 
     method: str
@@ -114,6 +123,7 @@ class Endpoint:
     query: tuple[str, ...] = ()
     raw: bool = False
     answer: type[BaseModel] | None = None
+    failed: Callable[[Mapping[str, str], int], Answer] | None = None
 
 
 class Routes:
@@ -264,9 +274,9 @@ def path_parameters(raw: Mapping[str, str] | None) -> dict[str, str]:
     return {name: unquote(value, errors="replace") for name, value in (raw or {}).items()}
 
 
-def rendered(answer: Answer) -> tuple[int, dict[str, str], str]:
+def rendered(answer: Answer) -> tuple[int, dict[str, HeaderValue], str]:
     """Status, headers and body text of an answer."""
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **answer.headers}
+    headers: dict[str, HeaderValue] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **answer.headers}
     if answer.body is None:
         return answer.status, headers, ""
     headers.setdefault("Content-Type", answer.media_type)
@@ -277,7 +287,7 @@ def rendered(answer: Answer) -> tuple[int, dict[str, str], str]:
 
 def refused(refusal: Refusal) -> Answer:
     """The problem document of a refusal."""
-    headers = dict(refusal.headers)
+    headers: dict[str, HeaderValue] = {**refusal.headers}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Answer(refusal.status, refusal.problem(), headers, "application/problem+json")

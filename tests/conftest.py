@@ -126,6 +126,7 @@ def resources() -> Settings:
     boto3.client("s3").create_bucket(Bucket="panelport")
     boto3.client("s3").put_bucket_versioning(Bucket="panelport", VersioningConfiguration={"Status": "Enabled"})
     queues = {name: boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in ("runs", "dlv", "jobs")}
+    boto3.client("scheduler").create_schedule_group(Name="panelport")
     secret = boto3.client("secretsmanager").create_secret(Name="master", SecretString="m" * 64)
     return Settings(
         table="panelport",
@@ -135,6 +136,9 @@ def resources() -> Settings:
         jobs_queue_url=queues["jobs"],
         master_secret_arn=secret["ARN"],
         base_url="https://panelport.example",
+        schedule_group="panelport",
+        schedule_role_arn="arn:aws:iam::123456789012:role/schedules",
+        runs_queue_arn="arn:aws:sqs:us-east-1:123456789012:runs",
         origins=("https://front.example",),
         # A heartbeat in the background would make the order of calls a matter of luck.
         heartbeat_seconds=3600,

@@ -127,12 +127,12 @@ def table(asked: Events, as_of: datetime, zone: str) -> Table:
 
 def _rows(asked: Events, as_of: datetime, zone: str, parameters: Parameters) -> str:
     """The events asked for, with the texts of their parameters, then of action_code and channel_code."""
-    texts = params.texts_of((*asked.params, "action_code", "channel_code"), parameters)
+    texts = params.texts((*asked.params, "action_code", "channel_code"), parameters)
     held = [
         f"name IN ({parameters.listed(asked.events)})",
         ranges.seen_sql([asked.range], as_of, zone, parameters),
         *([ranges.range_sql(asked.range, as_of, zone, parameters)] if asked.range else []),
-        *(params.where_sql(where, parameters) for where in asked.where),
+        *(params.where_sql(where, parameters, params.inline(parameters)) for where in asked.where),
         SHOWN,
     ]
     return (

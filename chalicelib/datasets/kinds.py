@@ -1,14 +1,15 @@
 """The kinds of datasets: how the request for each is judged, and the job that computes it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.catalog import Catalog
-from chalicelib.datasets import participants, reading, segments
-from chalicelib.datasets.condition import Condition
+from chalicelib.datasets import events, participants, raw, reading, segments, selection, users
 from chalicelib.datasets.participants import Selection
+from chalicelib.datasets.segments import Segment
 from chalicelib.errors import Fault
 from chalicelib.lake.reading import Wanted
 from chalicelib.services import Services
@@ -16,9 +17,6 @@ from chalicelib.table import Column, Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-MEMBERSHIPS = ("subscribed", "unsubscribed", "purged", "one_time")
-MAX_COLUMNS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Job:
     table: Table
     wanted: Wanted
     warnings: tuple[str, ...] = ()
-    prepare: Callable[["DuckDBPyConnection"], None] = field(default=lambda con: None)
+    prepare: Callable[["DuckDBPyConnection", Path], None] = field(default=lambda con, folder: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,88 +92,98 @@ def other(services: Services, domain: str) -> list[str]:
     return [item["id"] for item in items if item["kind"] == "other"]
 
 
+def comparable(catalog: Catalog) -> tuple[Column, ...]:
+    """What segments compare and raw exports show: the system columns and the domain's attributes."""
+    return (*participants.SYSTEM, *catalog.columns)
+
+
 def _check_participants(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
+    return _participants(value, scope)[2]
+
+
+def _participants(value: Mapping[str, Any], scope: Scope) -> tuple[Selection, Segment | None, list[Fault]]:
     faults: list[Fault] = []
-    given = (
-        reading.members(value, "/dataset", faults, required=("kind", "memberships"), optional=("columns", "segment"))
-        or {}
+    asked = reading.members(
+        value, "/dataset", faults, required=("kind", "memberships"), optional=("columns", "segment")
     )
+    given = asked or {}
     if "memberships" in given:
         _check_memberships(given["memberships"], faults)
-    selection(given.get("columns"), scope.catalog.columns, faults)
-    faults += segments.check(given.get("segment"), _comparable(scope.catalog), "/dataset/segment")[1]
-    return faults
+    columns = given.get("columns")
+    chosen = selection.check(columns, scope.catalog.columns, "/dataset/columns", faults, Selection())
+    segment, more = segments.check(given.get("segment"), comparable(scope.catalog), "/dataset/segment")
+    return chosen or Selection(), segment, [*faults, *more]
 
 
 def _check_memberships(value: object, faults: list[Fault]) -> None:
     at = "/dataset/memberships"
-    words = reading.items(value, at, faults, len(MEMBERSHIPS))
+    words = reading.items(value, at, faults, len(participants.MEMBERSHIPS))
     for n, word in enumerate(words):
-        if reading.word(word, f"{at}/{n}", faults, MEMBERSHIPS) is not None and word in words[:n]:
+        known = reading.word(word, f"{at}/{n}", faults, tuple(participants.MEMBERSHIPS))
+        if known is not None and word in words[:n]:
             faults.append(Fault(f"{at}/{n}", "is there already"))
-
-
-def selection(value: object, profile: Sequence[Column], faults: list[Fault], at: str = "/dataset/columns") -> Selection:
-    """The choice of columns that a request makes; what is wrong with it goes to the faults."""
-    if value is None:
-        return Selection()
-    tabs = {"system": participants.SYSTEM, "profile": profile, "participation": participants.PARTICIPATION}
-    given = reading.members(value, at, faults, optional=tuple(tabs)) or {}
-    chosen: dict[str, Any] = {}
-    for tab, columns in tabs.items():
-        if tab in given:
-            chosen[tab] = _names(given[tab], {column.name for column in columns}, f"{at}/{tab}", faults)
-    made = Selection(**chosen)
-    if not faults and not participants.selected(profile, made):
-        faults.append(Fault(at, "must choose at least one column"))
-    return made
-
-
-def _names(value: object, known: set[str], at: str, faults: list[Fault]) -> Any:
-    if value == "all":
-        return "all"
-    if not isinstance(value, list):
-        faults.append(Fault(at, 'must be "all" or a list of names of columns'))
-        return ()
-    seen: set[str] = set()
-    for n, name in enumerate(value[:MAX_COLUMNS]):
-        if not isinstance(name, str) or name not in known:
-            faults.append(Fault(f"{at}/{n}", "is not a column of this tab"))
-        elif name in seen:
-            faults.append(Fault(f"{at}/{n}", "is there already"))
-        else:
-            seen.add(name)
-    return tuple(name for name in value if isinstance(name, str))
-
-
-def _comparable(catalog: Catalog) -> tuple[Column, ...]:
-    return (*participants.SYSTEM, *catalog.columns)
 
 
 def _participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
-    columns, warnings = _still_there(value.get("columns"), scope.catalog)
-    faults: list[Fault] = []
-    chosen = selection(columns, scope.catalog.columns, faults)
-    segment, segment_faults = segments.check(value.get("segment"), _comparable(scope.catalog), "/dataset/segment")
-    if faults or segment_faults:
-        fault = [*faults, *segment_faults][0]
-        return Impossible(f"The saved export no longer fits the domain's attributes: {fault.pointer} {fault.detail}.")
-    condition: Condition | None = None
-    if segment is not None:
-        condition = segments.compile(segment, when.as_of, when.zone)
+    value, warnings = _still_there(value, scope)
+    chosen, segment, faults = _participants(value, scope)
+    if faults:
+        return _outdated(faults)
+    condition = segments.compile(segment, when.as_of, when.zone)
     table = participants.table(scope.catalog.columns, chosen, value["memberships"], when.as_of, when.zone, condition)
     wanted = Wanted(participation=bool(chosen.participation), events=segment is not None)
     return Job(table, wanted, warnings)
 
 
-def _still_there(columns: Any, catalog: Catalog) -> tuple[Any, tuple[str, ...]]:
-    """The choice without profile attributes that were deleted since, and a warning for each of them."""
+def _users_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
+    value, warnings = _still_there(value, scope)
+    asked, faults = users.check(value, comparable(scope.catalog))
+    if asked is None:
+        return _outdated(faults)
+    condition = segments.compile(asked.segment, when.as_of, when.zone)
+    table = users.table(comparable(scope.catalog), asked.columns, condition, when.as_of, when.zone)
+    return Job(
+        table, Wanted(participation=bool(asked.columns.participation), events=asked.segment is not None), warnings
+    )
+
+
+def _events_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
+    asked, faults = events.check(value, comparable(scope.catalog))
+    if asked is None:
+        return _outdated(faults)
+    return Job(events.table(asked, when.as_of, when.zone), Wanted(events=True))
+
+
+def _raw_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
+    naming = raw.insider_name if value.get("naming") == "insider" else raw.panelport_name
+    asked, faults = raw.check(
+        {name: member for name, member in value.items() if name != "naming"}, comparable(scope.catalog)
+    )
+    if asked is None:
+        return _outdated(faults)
+    table = raw.table(asked, when.as_of, when.zone, naming)
+    return Job(table, Wanted(events=bool(asked.wanted) or asked.segment is not None))
+
+
+def _outdated(faults: list[Fault]) -> Impossible:
+    fault = faults[0]
+    return Impossible(f"The saved export no longer fits the domain's attributes: {fault.pointer} {fault.detail}.")
+
+
+def _still_there(value: Mapping[str, Any], scope: Scope) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The request without profile attributes that were deleted since, and a warning for each of them."""
+    columns = value.get("columns")
     if not isinstance(columns, dict) or not isinstance(columns.get("profile"), list):
-        return columns, ()
-    gone = [name for name in columns["profile"] if name not in catalog.attributes]
-    kept = [name for name in columns["profile"] if name in catalog.attributes]
+        return value, ()
+    gone = [name for name in columns["profile"] if name not in scope.catalog.attributes]
+    kept = [name for name in columns["profile"] if name in scope.catalog.attributes]
     warnings = tuple(f"The column {name} is left out: the attribute was deleted." for name in gone)
-    return {**columns, "profile": kept}, warnings
+    return {**value, "columns": {**columns, "profile": kept}}, warnings
 
 
-KINDS: dict[str, Kind] = {"participants": Kind(_check_participants, _participants_job)}
+KINDS: dict[str, Kind] = {
+    "participants": Kind(_check_participants, _participants_job),
+    "users": Kind(lambda value, scope: users.check(value, comparable(scope.catalog))[1], _users_job),
+    "events": Kind(lambda value, scope: events.check(value, comparable(scope.catalog))[1], _events_job),
+    "raw": Kind(lambda value, scope: raw.check(value, comparable(scope.catalog))[1], _raw_job),
+}

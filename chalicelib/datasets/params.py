@@ -165,26 +165,44 @@ def channel(value: object, pointer: str, faults: list[Fault]) -> Sequence[Scalar
 _SPELL: dict[str, _Spell] = {"action_code": action, "channel_code": channel}
 
 
-def text_of(param: str, parameters: Parameters, source: str = "params") -> str:
-    """SQL of the parameter as text: texts bare, numbers and booleans as JSON writes them, null where there is none."""
-    return f"json_extract_string({source}, {parameters.bind(_path(param))})"
+# How SQL names a parameter's JSON text (`1421`, `"abc"`, `true`, `null`), its number, or its text without quotes; the
+# number is null for another JSON type.
+CellKind = Literal["json", "number", "text"]
+Cell = Callable[[str, CellKind], str]
 
 
-def texts_of(names: Sequence[str], parameters: Parameters, source: str = "params") -> str:
-    """SQL of the list of the parameters as texts, read in one go: several times faster than one by one."""
-    return f"json_extract_string({source}, {parameters.bind(tuple(_path(name) for name in names))})"
+def inline(parameters: Parameters) -> Cell:
+    """Cells that are taken out of `params` where they stand."""
+
+    def cell(param: str, kind: CellKind) -> str:
+        path = parameters.bind(_path(param))
+        if kind == "text":
+            return f"json_extract_string(params, {path})"
+        return _of_json(f"json_extract(params, {path})", kind)
+
+    return cell
 
 
-def where_sql(where: Where, parameters: Parameters, source: str = "params") -> str:
-    """SQL that is true or false, never null, for an event; `source` is its JSON object as text."""
-    if where.op == "exists":
-        return _exists(where.param, parameters, source)
-    if where.op == "not_exists":
-        return f"NOT {_exists(where.param, parameters, source)}"
-    if where.op == "ne":
-        return f"NOT COALESCE({_equal(where, parameters, source)}, FALSE)"
-    sql = _equal if where.op == "eq" else _search if where.op in SEARCH else _compare
-    return f"COALESCE({sql(where, parameters, source)}, FALSE)"
+def listed(names: Sequence[str], parameters: Parameters) -> str:
+    """SQL of the list of the parameters' JSON, read in one go: several times faster than one by one."""
+    return f"json_extract(params, {_paths(names, parameters)})"
+
+
+def of_listed(position: int, kind: CellKind) -> str:
+    """SQL of a cell from `listed`, whose column is called `listed`; positions count from 1."""
+    return _of_json(f"listed[{position}]", kind)
+
+
+def texts(names: Sequence[str], parameters: Parameters) -> str:
+    """SQL of the list of the parameters as texts: bare, numbers and booleans as JSON writes them, null for none."""
+    return f"json_extract_string(params, {_paths(names, parameters)})"
+
+
+def _of_json(json: str, kind: CellKind) -> str:
+    if kind == "text":
+        return f"json_extract_string({json}, '$')"
+    text = f"CAST({json} AS VARCHAR)"
+    return text if kind == "json" else f"TRY_CAST({text} AS DOUBLE)"
 
 
 def _path(param: str) -> str:
@@ -192,25 +210,30 @@ def _path(param: str) -> str:
     return reading.at("", param)
 
 
-def _json(param: str, parameters: Parameters, source: str) -> str:
-    """SQL of the parameter's JSON text: `1421`, `"abc"`, `true`, `null`."""
-    return f"CAST(json_extract({source}, {parameters.bind(_path(param))}) AS VARCHAR)"
+def _paths(names: Sequence[str], parameters: Parameters) -> str:
+    return parameters.bind(tuple(_path(name) for name in names))
 
 
-def _exists(param: str, parameters: Parameters, source: str) -> str:
-    return f"(COALESCE({_json(param, parameters, source)}, 'null') <> 'null')"
+def where_sql(where: Where, parameters: Parameters, cell: Cell) -> str:
+    """SQL that is true or false, never null, for an event whose parameters `cell` names."""
+    if where.op in PRESENCE:
+        exists = f"COALESCE({cell(where.param, 'json')}, 'null') <> 'null'"
+        return exists if where.op == "exists" else f"NOT ({exists})"
+    if where.op == "ne":
+        return f"NOT COALESCE({_equal(where, parameters, cell)}, FALSE)"
+    sql = _equal if where.op == "eq" else _search if where.op in SEARCH else _compare
+    return f"COALESCE({sql(where, parameters, cell)}, FALSE)"
 
 
-def _equal(where: Where, parameters: Parameters, source: str) -> str:
+def _equal(where: Where, parameters: Parameters, cell: Cell) -> str:
     """Types are respected: 1421 is 1421.0 and not "1421"."""
-    json = _json(where.param, parameters, source)
     numbers = [float(value) for value in where.values if _is_plain_number(value)]
-    texts = [_json_text(value, parameters) for value in where.values if not _is_plain_number(value)]
+    others = [_json_text(value, parameters) for value in where.values if not _is_plain_number(value)]
     either = []
     if numbers:
-        either.append(f"TRY_CAST({json} AS DOUBLE) IN ({parameters.listed(numbers)})")
-    if texts:
-        either.append(f"{json} IN ({', '.join(texts)})")
+        either.append(f"{cell(where.param, 'number')} IN ({parameters.listed(numbers)})")
+    if others:
+        either.append(f"{cell(where.param, 'json')} IN ({', '.join(others)})")
     return f"({' OR '.join(either)})"
 
 
@@ -227,9 +250,9 @@ def _json_text(value: object, parameters: Parameters) -> str:
     return f"CAST(to_json(CAST({parameters.bind(value)} AS VARCHAR)) AS VARCHAR)"
 
 
-def _search(where: Where, parameters: Parameters, source: str) -> str:
-    found = search(text_of(where.param, parameters, source), where.op, where.values, parameters)
-    return f"(starts_with({_json(where.param, parameters, source)}, '\"') AND {found})"
+def _search(where: Where, parameters: Parameters, cell: Cell) -> str:
+    found = search(cell(where.param, "text"), where.op, where.values, parameters)
+    return f"(starts_with({cell(where.param, 'json')}, '\"') AND {found})"
 
 
 def search(text: str, op: Operator, values: Sequence[object], parameters: Parameters) -> str:
@@ -239,13 +262,13 @@ def search(text: str, op: Operator, values: Sequence[object], parameters: Parame
     return f"({' OR '.join(found.format(text, parameters.bind(value)) for value in values)})"
 
 
-def _compare(where: Where, parameters: Parameters, source: str) -> str:
+def _compare(where: Where, parameters: Parameters, cell: Cell) -> str:
     """Numbers with numbers, days with days, instants with instants; anything else is not comparable."""
     (value,), sign = where.values, ORDER[where.op]
     bound = parameters.bind(value)
     if isinstance(value, float):
-        return f"TRY_CAST({_json(where.param, parameters, source)} AS DOUBLE) {sign} {bound}"
-    text = text_of(where.param, parameters, source)
+        return f"{cell(where.param, 'number')} {sign} {bound}"
+    text = cell(where.param, "text")
     if isinstance(value, datetime):
         return f"CASE WHEN {_matches(text, _INSTANT)} THEN TRY_CAST(upper({text}) AS TIMESTAMPTZ) {sign} {bound} END"
     return f"CASE WHEN {_matches(text, _DATE)} THEN TRY_CAST({text} AS DATE) {sign} {bound} END"

@@ -96,4 +96,6 @@ def start(span: Range, as_of: datetime, zone: str) -> datetime:
 
 def _utc(instant: datetime) -> datetime:
     """The instant as the lake holds it: naive, in UTC."""
+    if instant.tzinfo is None:
+        raise ValueError("a naive as_of is no instant")
     return instant.astimezone(UTC).replace(tzinfo=None)

@@ -179,7 +179,7 @@ def _rows(asked: Raw, as_of: datetime, zone: str, parameters: Parameters) -> str
         " AND ".join(
             (
                 f"name = {parameters.bind(one.event)}",
-                *(params.where_sql(where, parameters) for where in one.filters),
+                *(params.where_sql(where, parameters, params.inline(parameters)) for where in one.filters),
             )
         )
         for one in asked.wanted
@@ -187,7 +187,7 @@ def _rows(asked: Raw, as_of: datetime, zone: str, parameters: Parameters) -> str
     inside = ranges.range_sql(asked.span, as_of, zone, parameters) if asked.span else "TRUE"
     seen = ranges.seen_sql([asked.span], as_of, zone, parameters)
     names = list(_params_by_event(asked.wanted))
-    texts = f", {params.texts_of(names, parameters)} AS texts" if names else ""
+    texts = f", {params.texts(names, parameters)} AS texts" if names else ""
     return (
         f"SELECT event_id, participant_id, name, occurred_at{texts} FROM events "
         f"WHERE {seen} AND {inside} AND (({') OR ('.join(either)}))"

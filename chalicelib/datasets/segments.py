@@ -8,7 +8,7 @@ from typing import Literal
 from chalicelib import instants
 from chalicelib.datasets import codes, params, participants, ranges, reading
 from chalicelib.datasets.condition import Condition
-from chalicelib.datasets.params import ORDER, PRESENCE, SEARCH, Operator, Parameters, Where
+from chalicelib.datasets.params import ORDER, PRESENCE, SEARCH, CellKind, Operator, Parameters, Where
 from chalicelib.datasets.ranges import Range
 from chalicelib.errors import Fault
 from chalicelib.table import Column, ColumnType, quoted
@@ -305,14 +305,23 @@ def count_sql(condition: Condition) -> str:
 
 @dataclass(slots=True)
 class _Scan:
-    """The one scan of the events that a segment needs: the name of each count, by the SQL of the events it counts."""
+    """The one scan of the events that a segment needs.
+
+    `counts` holds the name of each count, by the SQL of the events that it counts; `cells` the name of each column
+    of the events' parameters, `looked_into` the SQL of the events whose parameters must be read at all.
+    """
 
     parameters: Parameters
     as_of: datetime
     zone: str
     counts: dict[str, str] = field(default_factory=dict)
+    cells: dict[tuple[str, CellKind], str] = field(default_factory=dict)
+    looked_into: dict[str, None] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     spans: list[Range | None] = field(default_factory=list)
+
+    def cell(self, param: str, kind: CellKind) -> str:
+        return self.cells.setdefault((param, kind), f"c{len(self.cells)}")
 
 
 def _match(segment: Segment, scan: _Scan) -> str:
@@ -339,20 +348,38 @@ def _times_sql(segment: Happened, scan: _Scan) -> str:
 
 def _counted(segment: Happened, scan: _Scan) -> str:
     """The SQL of the events that the condition counts."""
-    inside = [ranges.range_sql(segment.range, scan.as_of, scan.zone, scan.parameters)] if segment.range else []
-    held = [params.where_sql(where, scan.parameters) for where in segment.where]
-    return " AND ".join((f"name = {scan.parameters.bind(segment.event)}", *inside, *held))
+    name = f"name = {scan.parameters.bind(segment.event)}"
+    span = segment.range and ranges.range_sql(segment.range, scan.as_of, scan.zone, scan.parameters)
+    inside = f"{name} AND {span}" if span else name
+    if not segment.where:
+        return inside
+    scan.looked_into[inside] = None
+    held = " AND ".join(params.where_sql(where, scan.parameters, scan.cell) for where in segment.where)
+    # AND would have every event looked into; CASE has only those inside.
+    return f"CASE WHEN {inside} THEN {held} ELSE FALSE END"
 
 
 def _counts(scan: _Scan) -> str:
-    """One row a participant with at least one such event, and how many of each."""
+    """One row a participant with at least one event of the names, and how many of each that is counted.
+
+    Each step is a query of its own, so that no JSON is read twice and no number parsed twice.
+    """
     names = scan.parameters.listed(list(dict.fromkeys(scan.events)))
     seen = ranges.seen_sql(scan.spans, scan.as_of, scan.zone, scan.parameters)
-    marks = ", ".join(f"({sql}) AS {name}" for sql, name in scan.counts.items())
-    counts = ", ".join(f"COUNT(*) FILTER (WHERE e.{name}) AS {name}" for name in scan.counts.values())
-    marked = " OR ".join(f"e.{name}" for name in scan.counts.values())
-    rows = f"SELECT participant_id, {marks} FROM events WHERE name IN ({names}) AND {seen}"
-    return f"SELECT e.participant_id, {counts} FROM ({rows}) AS e WHERE {marked} GROUP BY e.participant_id"
+    rows = f"events WHERE name IN ({names}) AND {seen}"
+    if scan.cells:
+        listed = list(dict.fromkeys(param for param, _ in scan.cells))
+        inside = " OR ".join(f"({sql})" for sql in scan.looked_into)
+        read = f"CASE WHEN {inside} THEN {params.listed(listed, scan.parameters)} END AS listed"
+        cells = [
+            f"{params.of_listed(listed.index(param) + 1, kind)} AS {name}" for (param, kind), name in scan.cells.items()
+        ]
+        rows = (
+            f"(SELECT participant_id, name, occurred_at, {', '.join(cells)} FROM "
+            f"(SELECT participant_id, name, occurred_at, {read} FROM {rows}) AS r) AS e"
+        )
+    counts = ", ".join(f"COUNT(*) FILTER (WHERE {sql}) AS {name}" for sql, name in scan.counts.items())
+    return f"SELECT participant_id, {counts} FROM {rows} GROUP BY participant_id"
 
 
 def _attribute_sql(segment: HasAttribute, parameters: Parameters) -> str:

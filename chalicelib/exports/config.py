@@ -95,14 +95,15 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
         faults += faults_of(error, value)
     if not isinstance(value, dict):
         raise Invalid(faults)
-    config = {**EMPTY, **{name: value[name] for name in MEMBERS if name in value}}
+    given = {**EMPTY, **value}
+    config = {name: given[name] for name in MEMBERS if name in given}
     faulty = {fault.pointer.split("/")[1] for fault in faults if fault.pointer}
     sound = {name: member for name, member in config.items() if name not in faulty}
     faults += kinds.check(sound["dataset"], catalog, services, domain) if "dataset" in sound else []
     faults += _option_faults(sound)
     faults += _zone_faults(sound)
     faults += _schedule_faults(sound.get("schedule"))
-    faults += _deliver_faults(sound.get("deliver"), services, domain)
+    faults += deliver_faults(sound.get("deliver"), services, domain)
     if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
         faults.append(Fault("", f"the configuration is past {MAX_CONFIG_BYTES} bytes"))
     if faults:
@@ -142,7 +143,8 @@ def _schedule_faults(schedule: Any) -> list[Fault]:
     return faults
 
 
-def _deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]:
+def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]:
+    """Every fault of a `deliver` that its model lets through."""
     if not deliver:
         return []
     faults = []
@@ -178,6 +180,8 @@ def create(services: Services, domain: str, config: dict[str, Any], seed: Seed) 
     now = instants.text(services.now())
     pk, sk = place(domain, export_id)
     item = {"pk": pk, "sk": sk, "id": export_id, "config": json.dumps(config), "created_at": now, "updated_at": now}
+    if config.get("schedule"):
+        item |= _due_now(now)
     refused = services.store.transact(
         [Write(put=item, when=Attr("pk").not_exists()), _title_write(domain, config["title"], export_id)]
     )
@@ -192,10 +196,13 @@ def create(services: Services, domain: str, config: dict[str, Any], seed: Seed) 
 def replace(services: Services, domain: str, before: Item, config: dict[str, Any]) -> Item:
     """Save the export with another configuration; Conflict when its title is another's or it changed meanwhile."""
     pk, sk = before["pk"], before["sk"]
-    changes = {"config": json.dumps(config), "updated_at": instants.text(services.now())}
+    now = instants.text(services.now())
+    changes = {"config": json.dumps(config), "updated_at": now}
+    if config_of(before).get("schedule") != config.get("schedule"):
+        changes |= _due_now(now)
     writes = [Write(update=(pk, sk), set=changes, when=Attr("config").eq(before["config"]))]
-    was, now = title_key(config_of(before)["title"]), title_key(config["title"])
-    if was != now:
+    was, becomes = title_key(config_of(before)["title"]), title_key(config["title"])
+    if was != becomes:
         writes += [
             _title_write(domain, config["title"], before["id"]),
             Write(delete=(f"domain/{domain}", f"title/{was}")),
@@ -204,7 +211,7 @@ def replace(services: Services, domain: str, before: Item, config: dict[str, Any
         found = get(services, domain, before["id"])
         if found["config"] == changes["config"]:
             return found
-        if was != now and found["config"] == before["config"]:
+        if was != becomes and found["config"] == before["config"]:
             raise _title_taken(services, domain, config["title"])
         raise Conflict("The export was changed at the same moment; read it and ask again.")
     return {**before, **changes}
@@ -219,6 +226,11 @@ def remove(services: Services, domain: str, item: Item) -> None:
             Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
         ]
     )
+
+
+def _due_now(now: str) -> dict[str, str]:
+    # The schedule itself is made after the row; should that not come to pass, the sweeper finds the mark.
+    return {"due_kind": "schedule", "due_at": now, "schedule_state": "changed"}
 
 
 def _title_write(domain: str, title: str, export_id: str) -> Write:

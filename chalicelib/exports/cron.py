@@ -12,7 +12,7 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # No zone has ever moved its clock by more than a day.
-LONGEST_SHIFT = timedelta(days=2)
+LONGEST_SHIFT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

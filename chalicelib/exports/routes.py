@@ -9,10 +9,11 @@ from pydantic import BeforeValidator
 from chalicelib import instants
 from chalicelib.datasets import participants
 from chalicelib.errors import Conflict, Gone
-from chalicelib.exports import codebook, config, runs
+from chalicelib.exports import codebook, config, runs, schedules
 from chalicelib.exports.config import ExportBody, ExportPatch
 from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
 from chalicelib.intake import attributes
+from chalicelib.services import Services
 from chalicelib.table import Column
 
 ROUTES = Routes()
@@ -30,7 +31,9 @@ def create_export(call: Call) -> Answer:
     catalog = attributes.catalog(call.services, call.domain)
     judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
     item = config.create(call.services, call.domain, judged, call.seed)
-    answer = shown(item)
+    if judged["schedule"]:
+        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
+    answer = shown(call.services, item)
     headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
     if call.body.get("run"):
         run, preference = _started(call, item, call.seed.identifier("run"), None)
@@ -43,13 +46,13 @@ def create_export(call: Call) -> Answer:
 def list_exports(call: Call) -> Answer:
     """The domain's exports, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "export/")
-    return page([shown(item) for item in items], after)
+    return page([shown(call.services, item) for item in items], after)
 
 
 @ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export")
 def read_export(call: Call) -> Answer:
     """One export."""
-    return Answer(200, shown(config.get(call.services, call.domain, call.path["export_id"])))
+    return Answer(200, shown(call.services, config.get(call.services, call.domain, call.path["export_id"])))
 
 
 @ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, raw=True)
@@ -60,7 +63,10 @@ def change_export(call: Call) -> Answer:
     result = {**config.config_of(item), **given} if isinstance(given, dict) else given
     catalog = attributes.catalog(call.services, call.domain)
     judged = config.judged(result, PatchedExport, catalog, call.services, call.domain)
-    return Answer(200, shown(config.replace(call.services, call.domain, item, judged)))
+    changed = config.replace(call.services, call.domain, item, judged)
+    if judged["schedule"] != config.config_of(item)["schedule"]:
+        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
+    return Answer(200, shown(call.services, changed))
 
 
 class PatchedExport(ExportBody):
@@ -72,7 +78,11 @@ class PatchedExport(ExportBody):
 @ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", status=204)
 def delete_export(call: Call) -> Answer:
     """Delete the export and free its title; its runs stay readable."""
-    config.remove(call.services, call.domain, config.get(call.services, call.domain, call.path["export_id"]))
+    item = config.get(call.services, call.domain, call.path["export_id"])
+    if config.config_of(item).get("schedule"):
+        # First: once the row is gone, nothing would remember to remove it.
+        schedules.remove(call.services, item["id"])
+    config.remove(call.services, call.domain, item)
     return Answer(204)
 
 
@@ -88,10 +98,11 @@ def start_run(call: Call) -> Answer:
 def _started(call: Call, item: Any, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
     source = {"export_id": item["id"], "config": item["config"]}
     run = runs.start(call.services, call.domain, source, run_id, "user", as_of)
-    return _waited(call, run)
+    return waited(call, run)
 
 
-def _waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """The run as it is or, with `Prefer: wait=N`, once it has ended; and the headers that say so."""
     seconds = wait_seconds(call.headers)
     if seconds is None:
         return runs.shown(call.services, run), {}
@@ -113,7 +124,7 @@ def list_runs(call: Call) -> Answer:
 @ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run")
 def read_run(call: Call) -> Answer:
     """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
-    run, headers = _waited(call, runs.get(call.services, call.domain, call.path["run_id"]))
+    run, headers = waited(call, runs.get(call.services, call.domain, call.path["run_id"]))
     return Answer(200, run, headers)
 
 
@@ -174,11 +185,13 @@ def _column_shown(column: Column, *, default: bool) -> dict[str, Any]:
     }
 
 
-def shown(item: Any) -> dict[str, Any]:
-    """An export as callers see it."""
+def shown(services: Services, item: Any) -> dict[str, Any]:
+    """An export as callers see it; `next_due` are the next three due times of its schedule."""
+    saved = config.config_of(item)
     return {
         "id": item["id"],
-        **config.config_of(item),
+        **saved,
+        "next_due": [instants.text(due) for due in schedules.next_due(saved, services.now())],
         "created_at": item["created_at"],
         "updated_at": item["updated_at"],
     }

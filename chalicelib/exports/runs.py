@@ -35,15 +35,49 @@ def get(services: Services, domain: str, run_id: str) -> Item:
 def start(
     services: Services, domain: str, source: Source, run_id: str, trigger: Trigger, as_of: datetime | None = None
 ) -> Item:
-    """Make a run of `source` (`export_id`, `config`) and hand it to the workers when the domain has a slot free.
+    """Make a run of `source` (`export_id` or, without one, what it is `of`; `config`) and hand it to the workers when
+    the domain has a slot free.
 
     The row comes first: whatever dies after it, the sweeper finds the run. The same `run_id` again is the same run.
     """
     if len(services.store.query(f"waiting/{domain}", limit=admission.MAX_WAITING)) >= admission.MAX_WAITING:
         raise TooMany(f"{admission.MAX_WAITING} runs of this domain wait already.", retry_after=60)
+    item = _fresh(services, domain, source, run_id, trigger, as_of)
+    writes = [
+        Write(put=item, when=Attr("pk").not_exists()),
+        Write(put={"pk": f"runs/{domain}/{source['export_id'] or source['of']}", "sk": run_id}),
+        Write(put={"pk": f"waiting/{domain}", "sk": run_id}),
+    ]
+    if services.store.transact(writes) is not None:
+        return get(services, domain, run_id)
+    admission.admit(services, domain, run_id)
+    return item
+
+
+def start_failed(services: Services, domain: str, source: Source, run_id: str, as_of: datetime, detail: str) -> Item:
+    """Make a scheduled run that could not be started, ended already, so that its failure is announced."""
+    now = instants.text(services.now())
+    item = {
+        **_fresh(services, domain, source, run_id, "schedule", as_of),
+        "status": "failed",
+        "phase": "done",
+        "finished_at": now,
+        "error": json.dumps({"code": "not_started", "detail": detail}),
+        "due_kind": "announce",
+        "due_at": now,
+    }
+    pointer = {"pk": f"runs/{domain}/{source['export_id']}", "sk": run_id}
+    if services.store.transact([Write(put=item, when=Attr("pk").not_exists()), Write(put=pointer)]) is not None:
+        return get(services, domain, run_id)
+    return item
+
+
+def _fresh(
+    services: Services, domain: str, source: Source, run_id: str, trigger: Trigger, as_of: datetime | None
+) -> Item:
     now = services.now()
     pk, sk = place(domain, run_id)
-    item = {
+    return {
         "pk": pk,
         "sk": sk,
         "id": run_id,
@@ -60,15 +94,6 @@ def start(
         "due_kind": "run",
         "due_at": instants.text(now + RESEND),
     }
-    writes = [
-        Write(put=item, when=Attr("pk").not_exists()),
-        Write(put={"pk": f"runs/{domain}/{source['export_id']}", "sk": run_id}),
-        Write(put={"pk": f"waiting/{domain}", "sk": run_id}),
-    ]
-    if services.store.transact(writes) is not None:
-        return get(services, domain, run_id)
-    admission.admit(services, domain, run_id)
-    return item
 
 
 def lease(services: Services, domain: str, run_id: str, owner: str) -> Item | None:

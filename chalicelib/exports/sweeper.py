@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from chalicelib import instants, telemetry
 from chalicelib.aws import Attr, Item
-from chalicelib.exports import admission, announce, runs
+from chalicelib.exports import admission, announce, runs, schedules
 from chalicelib.services import Services
 from chalicelib.webhooks import sender
 
@@ -21,6 +21,7 @@ def sweep(services: Services) -> None:
         admission.release(services, found["domain"], found["id"])
         announce.announce(services, found)
     sender.enqueue_due(services, AT_A_TIME)
+    schedules.fire_overdue(services, AT_A_TIME)
     for found in services.store.due("expiry", now, AT_A_TIME):
         runs.expire(services, found["domain"], found)
 

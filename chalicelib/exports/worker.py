@@ -115,7 +115,7 @@ def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> 
     with reading.connection(folder, services.settings.memory_limit) as con:
         beat.watch(con)
         reading.create_views(con, folder, catalog, kinds.purged(services, domain), kinds.other(services, domain))
-        job.prepare(con)
+        job.prepare(con, folder)
         beat.at("computing", 20)
         _compute(con, job.table)
         rows = _count(con)

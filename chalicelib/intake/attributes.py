@@ -18,6 +18,8 @@ from chalicelib.table import Choice
 ROUTES = Routes()
 MAX_ATTRIBUTES = 2000
 MAX_CHOICES = 100
+# An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
+MAX_CHOICES_BYTES = 200_000
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 RESERVED = {column.name.lower() for column in (*participants.SYSTEM, *participants.PARTICIPATION)}
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -36,21 +38,29 @@ class AttributeBody(Body):
 
     label: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
     type: AttributeType
-    choices: list[ChoiceBody] = []
+    choices: Annotated[list[ChoiceBody], Field(max_length=MAX_CHOICES)] = []
     multiple: bool = False
 
 
 def catalog(services: Services, domain: str) -> Catalog:
     """The domain's attributes as they are now; read again only when their version has changed."""
+    version = _version(services, domain)
+    while True:
+        kept = services.memory.get(("catalog", domain))
+        if isinstance(kept, Catalog) and kept.version == version:
+            return kept
+        found = (_attribute(item) for item in services.store.query(f"domain/{domain}", "attribute/"))
+        ordered = sorted(found, key=lambda attribute: attribute.name)
+        # What was read under two versions belongs to neither: a row would be stamped with the earlier one, and its
+        # values would be taken for those of an attribute that had the name before.
+        was, version = version, _version(services, domain)
+        if was == version:
+            services.memory["catalog", domain] = Catalog(version, {attribute.name: attribute for attribute in ordered})
+
+
+def _version(services: Services, domain: str) -> int:
     item = services.store.get(f"domain/{domain}", "domain") or {}
-    version = int(item.get("attributes_version", 0))
-    kept = services.memory.get(("catalog", domain))
-    if isinstance(kept, Catalog) and kept.version == version:
-        return kept
-    found = (_attribute(item) for item in services.store.query(f"domain/{domain}", "attribute/"))
-    made = Catalog(version, {attribute.name: attribute for attribute in sorted(found, key=lambda found: found.name)})
-    services.memory["catalog", domain] = made
-    return made
+    return int(item.get("attributes_version", 0))
 
 
 def mark_data(services: Services, domain: str, known: Catalog, names: set[str]) -> bool:
@@ -152,9 +162,11 @@ def _faults(body: AttributeBody) -> list[Fault]:
     if body.type != "choice":
         faults = [Fault("/choices", "only a choice attribute has choices")] if body.choices else []
         return faults + ([Fault("/multiple", "only a choice attribute can be multiple")] if body.multiple else [])
-    if not 1 <= len(body.choices) <= MAX_CHOICES:
+    if not body.choices:
         return [Fault("/choices", f"a choice attribute has 1 to {MAX_CHOICES} choices")]
     faults = []
+    if sum(len(choice.label.encode()) for choice in body.choices) > MAX_CHOICES_BYTES:
+        faults.append(Fault("/choices", f"the labels are past {MAX_CHOICES_BYTES} bytes together"))
     codes: set[int] = set()
     labels: set[str] = set()
     for n, choice in enumerate(body.choices):
@@ -204,7 +216,7 @@ def _write(services: Services, domain: str, attribute: Attribute, before: Attrib
         "name": attribute.name,
         "label": attribute.label,
         "type": attribute.type,
-        "choices": json.dumps([_choice_shown(choice) for choice in attribute.choices]),
+        "choices": json.dumps([_choice_shown(choice) for choice in attribute.choices], ensure_ascii=False),
         "multiple": attribute.multiple,
         "has_data": attribute.has_data,
         "defined_in": attribute.defined_in,

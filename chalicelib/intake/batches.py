@@ -29,21 +29,36 @@ def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -
     faults = [Fault(f"/{escaped(name)}", "is not a field of this request") for name in value if name != member]
     items = value.get(member)
     if not isinstance(items, list):
-        raise Invalid([Fault(f"/{member}", "must be a list" if member in value else "is required"), *faults][:MAX_FAULTS])
+        detail = "must be a list" if member in value else "is required"
+        raise Invalid([Fault(f"/{member}", detail), *faults][:MAX_FAULTS])
     if len(items) > MAX_ITEMS:
-        raise Invalid([*faults, Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}")])
-    rows = []
-    for n, item in enumerate(items):
-        at = f"/{member}/{n}"
-        try:
-            rows.append(row.model_validate(item))
-        except ValidationError as error:
-            faults += faults_of(error, item, at)
-        if isinstance(item, dict):
-            faults += check(item, at)
-    if faults:
+        faults = [Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}"), *faults]
         raise Invalid(faults[:MAX_FAULTS])
+    rows: list[Row] = []
+    found = [_item_faults(item, f"/{member}/{n}", row, check, rows) for n, item in enumerate(items)]
+    if faults or any(found):
+        raise Invalid(_named(found, faults))
     return rows
+
+
+def _item_faults[Row: Body](item: Any, at: str, row: type[Row], check: ItemCheck, rows: list[Row]) -> list[Fault]:
+    """The item's faults; one that pydantic lets through is added to the rows."""
+    faults: list[Fault] = []
+    try:
+        rows.append(row.model_validate(item))
+    except ValidationError as error:
+        faults += faults_of(error, item, at)
+    if isinstance(item, dict):
+        faults += check(item, at)
+    return faults
+
+
+def _named(found: Sequence[Sequence[Fault]], others: Sequence[Fault]) -> list[Fault]:
+    """As many faults as an answer takes, by item, so that each bad item is named by one at least."""
+    first = [(n, faults[0]) for n, faults in enumerate(found) if faults]
+    further = [(n, fault) for n, faults in enumerate(found) for fault in faults[1:]]
+    kept = [*first, *((-1, fault) for fault in others), *further][:MAX_FAULTS]
+    return [fault for _, fault in sorted(kept, key=lambda pair: pair[0])]
 
 
 def escaped(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from chalicelib import instants
 from chalicelib.errors import Fault
@@ -26,7 +26,14 @@ PARTICIPATION = frozenset(
 )
 ALIASES = {"journey_entered": "journey_enter", "journey_exited": "journey_exit"}
 
-Scalar = str | bool | int | float | None
+
+def _flat(value: object) -> object:
+    if isinstance(value, dict | list):
+        raise ValueError("must be a text, a number, a boolean or null: params are flat")
+    return value
+
+
+Scalar = Annotated[str | bool | int | float | None, BeforeValidator(_flat)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=batches.NO_NUL)]
 
 
@@ -63,7 +70,7 @@ def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
     if not isinstance(params, dict):
         return ()
     faults = [
-        Fault(f"{at}/params/{key.replace('~', '~0').replace('/', '~1')}", "must not hold a NUL character")
+        Fault(f"{at}/params/{batches.escaped(key)}", "must not hold a NUL character")
         for key, value in params.items()
         if "\0" in key or (isinstance(value, str) and "\0" in value)
     ]

@@ -63,8 +63,7 @@ def _check(catalog: Catalog) -> batches.ItemCheck:
                 if value is not None or name not in catalog.attributes:
                     catalog.stored(name, value)
             except ValueError as error:
-                pointer = name.replace("~", "~0").replace("/", "~1")
-                faults.append(Fault(f"{at}/attributes/{pointer}", str(error)))
+                faults.append(Fault(f"{at}/attributes/{batches.escaped(name)}", str(error)))
         return faults
 
     return check

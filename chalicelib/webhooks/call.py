@@ -28,6 +28,7 @@ MOST_HEADERS, LONGEST_HEADER = 50, 1_000
 MOST_INTERIM = 10
 MOST_ADDRESSES = 3
 LONGEST_ERROR = 200
+FORBIDDEN = "the host has an address that is not a public one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,6 @@ def refusal_now(
     except Trouble:
         return None
     return None if all(is_allowed(address, allow_local) for address in addresses) else FORBIDDEN
-
-
-FORBIDDEN = "the host has an address that is not a public one"
 
 
 def _goal(url: str, allow_local: bool) -> Target:

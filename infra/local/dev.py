@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from infra.local.runtime import BrokenApp
-from infra.local.sample import load, sample
+from infra.local.sample import Refused, load, sample
 from infra.local.stack import PROJECT, Plan, Stack
 
 LOCAL = PROJECT / ".local"
@@ -43,6 +43,13 @@ def announce(file: Path, url: str, keys: Mapping[str, str]) -> None:
     part.write_text(json.dumps(said, indent=2) + "\n")
     part.chmod(0o600)
     part.replace(file)
+
+
+def withdraw(file: Path, url: str) -> None:
+    """Take the file away, unless it speaks of another stack by now."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if json.loads(file.read_text())["url"] == url:
+            file.unlink()
 
 
 def print_progress(what: str, done: int, total: int) -> None:
@@ -83,7 +90,7 @@ def run(plan: Plan, seed: bool, ready: Path) -> int:
             print(_greeting(stack.url, keys, ready), flush=True)
             asked.wait()
         finally:
-            ready.unlink(missing_ok=True)
+            withdraw(ready, stack.url)
             print("Stopping", flush=True)
     return 0
 
@@ -107,6 +114,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         return run(Plan(port=int(port), logs=LOCAL / "logs"), seed == "1", LOCAL / "dev.json")
     except BrokenApp as error:
         print(f"The app cannot be imported.\n{error}", file=sys.stderr)
+    except Refused as error:
+        print(f"The sample community cannot be loaded. {error}", file=sys.stderr)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise

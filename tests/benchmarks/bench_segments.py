@@ -79,7 +79,11 @@ QUESTIONS = {
     "50 journeys, any of them": (
         {
             "any": [
-                {**ENTERED, "where": [{"param": "journey_id", "op": "eq", "values": [1400 + n]}], "times": {"op": "gte", "value": 3}}
+                {
+                    "event": "journey_enter",
+                    "where": [{"param": "journey_id", "op": "eq", "values": [1400 + n]}],
+                    "times": {"op": "gte", "value": 3},
+                }
                 for n in range(50)
             ]
         },
@@ -87,7 +91,7 @@ QUESTIONS = {
         "FROM events WHERE name = 'journey_enter' AND occurred_at <= '2026-07-01' "
         "GROUP BY participant_id, CAST(params ->> 'journey_id' AS DOUBLE) HAVING count(*) >= 3)",
     ),
-}  # fmt: skip
+}
 
 
 def opened(folder: Path, events: int) -> duckdb.DuckDBPyConnection:
@@ -125,9 +129,10 @@ def main() -> None:
             theirs, expected = seconds(con, bare, {})
             if faults or users != expected:
                 raise SystemExit(f"{question}: {faults} {users} users, bare DuckDB says {expected}")
+            ours += compiling
             print(
-                f"{question:36} {ours + compiling:6.3f} s, bare {theirs:6.3f} s, ratio {(ours + compiling) / theirs:5.2f}"
-                f" ({users:,} users, of it {compiling * 1000:.1f} ms reading and compiling)"
+                f"{question:36} {ours:6.3f} s, bare {theirs:6.3f} s, ratio {ours / theirs:5.2f}"
+                f" ({users:,} users; {compiling * 1000:.1f} ms of it reading and compiling)"
             )
 
 

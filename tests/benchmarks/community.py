@@ -76,6 +76,7 @@ def write_community(folder: Path, participants: int, events: int, seed: int = 1)
     """Write participants.parquet, participation.parquet and other_conversations.parquet, with the lake's columns."""
     folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"memory_limit": "2GB", "temp_directory": str(folder / "spill")}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(_filled(PARTICIPANTS, "i", 9, seed, folder=folder, participants=participants))
         steps = [(meeting, step, name) for meeting, names in enumerate(MEETINGS) for step, name in enumerate(names)]
         connection.execute("CREATE TABLE steps (slot BIGINT, meeting BIGINT, step BIGINT, name VARCHAR)")

@@ -330,6 +330,11 @@ def test_as_of_may_be_given_in_any_offset():
     assert found(con, {"event": "purchase"}, elsewhere - timedelta(microseconds=1)) == set()
 
 
+def test_a_naive_as_of_is_refused_rather_than_taken_for_local_time():
+    with pytest.raises(ValueError, match="naive"):
+        compile(read({"event": "purchase"}), AS_OF.replace(tzinfo=None), "UTC")
+
+
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
 def test_a_range_longer_than_the_calendar_reaches_back_to_its_start(unit):
     con = opened(PROFILE, [person("a")], [event("1", "a", "purchase", datetime(1, 1, 2, tzinfo=UTC))])

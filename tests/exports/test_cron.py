@@ -51,6 +51,7 @@ SCHEDULES: list[tuple[str, Callable[[datetime], bool]]] = [
     ("0 0 * * *", lambda wall: (wall.hour, wall.minute) == (0, 0)),
     ("59 23 * * *", lambda wall: (wall.hour, wall.minute) == (23, 59)),
     ("*/20 1-2 * * *", lambda wall: wall.hour in (1, 2) and wall.minute in (0, 20, 40)),
+    ("*/20 0,23 * * *", lambda wall: wall.hour in (0, 23) and wall.minute in (0, 20, 40)),
     ("45 */5 * * 0", lambda wall: wall.hour % 5 == 0 and wall.minute == 45 and wall.isoweekday() == 7),
     ("5 2 * MAR,oct,Nov sun", lambda w: (w.hour, w.minute, w.isoweekday()) == (2, 5, 7) and w.month in (3, 10, 11)),
     (
@@ -70,6 +71,8 @@ CHANGES = [
     ("Australia/Lord_Howe", "2026-03-29"),  # half an hour
     ("Australia/Lord_Howe", "2026-09-27"),
     ("Asia/Kathmandu", "2026-03-01"),  # 5 h 45 min, no daylight saving
+    ("America/Nuuk", "2026-03-22"),  # 23:00 on Saturday is 00:00 on Sunday
+    ("Asia/Singapore", "1981-12-24"),  # 23:30 is 00:00, for good
     ("Pacific/Apia", "2011-12-24"),  # 30 December 2011 was skipped
 ]
 
@@ -116,6 +119,11 @@ def test_firings_are_those_of_a_scan_of_every_minute(walls, zone, day, text, fir
         # A zone ahead of UTC, across the date line of months and years.
         ("0 0 1 1 *", "Pacific/Kiritimati", "2026-06-01T00:00", ["2026-12-31T10:00"]),
         ("0 0 1 1 *", "Pacific/Pago_Pago", "2026-06-01T00:00", ["2027-01-01T11:00"]),
+        # 30 December 2011 was skipped in Apia: what was due then is due a day later.
+        ("0 9 30 12 *", "Pacific/Apia", "2011-12-30T12:00", ["2011-12-30T19:00", "2012-12-29T19:00"]),
+        # In Singapore 23:30 was 24:00 on the last day of 1981: 23:40 fires as 00:10, after the next day's first.
+        ("*/20 0,23 * * *", "Asia/Singapore", "1981-12-31T15:55", ["1981-12-31T16:00"]),
+        ("*/20 0,23 * * *", "Asia/Singapore", "1981-12-31T15:55", ["1981-12-31T16:00", "1981-12-31T16:10"]),
         # Both day fields: either.
         ("0 0 13 * FRI", "UTC", "2026-02-01T00:00", ["2026-02-06T00:00", "2026-02-13T00:00", "2026-02-20T00:00"]),
         ("0 0 30 2 MON", "UTC", "2026-01-31T00:00", ["2026-02-02T00:00", "2026-02-09T00:00"]),
@@ -219,6 +227,11 @@ def test_any_schedule_fires_as_a_scan_of_every_minute_says(walls, text, change):
     found = next_times(cron, zone, start, len(expected) + 1)
     assert found == sorted(set(found))
     assert [moment for moment in found if moment < end] == expected
+    chained, after = [], start
+    for _ in found[:40]:
+        after = next_times(cron, zone, after, 1)[0]
+        chained.append(after)
+    assert chained == found[:40], "one by one is not the same as all at once"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,8 +121,9 @@ def closing_early(receiver: Receiver, conn: socket.socket) -> None:
 
 
 def resetting(receiver: Receiver, conn: socket.socket) -> None:
-    """Hangs up at once, with a reset."""
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    """Reads the request and hangs up with a reset."""
+    receiver.read(conn)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def dripping_handshake(receiver: Receiver, conn: socket.socket) -> None:

@@ -20,10 +20,11 @@ from chalicelib.webhooks.call import ANSWER_BYTES, BODY_BYTES, FORBIDDEN, Answer
 from . import receivers
 from .receivers import OK, answering, receiving, status, then_dripping, then_flooding, then_hanging
 
-TOTAL = 0.5
+TOTAL = 0.6
 QUICK = Bounds(total=TOTAL, connect=0.4, lookup=0.3)
 # The limit is the total and 5 %; the rest is a busy machine's.
-LONGEST = TOTAL * 1.05 + 0.25
+BUSY = 0.4
+LONGEST = TOTAL * 1.05 + BUSY
 PAYLOAD = b'{"type":"webhook.test"}'
 HEADERS = {"content-type": "application/json", "webhook-id": "msg_1"}
 MEGABYTES = 1_000_000
@@ -93,11 +94,11 @@ KEPT: list[tuple[str, receivers.Behaviour, int]] = [
     ("short body", answering(OK + b"Content-Length: 50\r\n\r\nhalf"), 200),
 ]
 FAILED: list[tuple[str, receivers.Behaviour, str]] = [
-    ("hang before the answer", then_hanging(b""), "no answer within 0.5 s"),
-    ("hang within the status", then_hanging(b"HTTP/1.1 2"), "no answer within 0.5 s"),
-    ("hang within the headers", then_hanging(OK + b"Server: x\r\n"), "no answer within 0.5 s"),
-    ("dripped header", then_dripping(OK + b"X: ", b"x"), "no answer within 0.5 s"),
-    ("dripped interim answers", then_dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer within 0.5 s"),
+    ("hang before the answer", then_hanging(b""), "no answer within 0.6 s"),
+    ("hang within the status", then_hanging(b"HTTP/1.1 2"), "no answer within 0.6 s"),
+    ("hang within the headers", then_hanging(OK + b"Server: x\r\n"), "no answer within 0.6 s"),
+    ("dripped header", then_dripping(OK + b"X: ", b"x"), "no answer within 0.6 s"),
+    ("dripped interim answers", then_dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer within 0.6 s"),
     ("flood of 100", then_flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "too long"),
     ("flood of 103", then_flooding(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"), "too long"),
     ("endless headers", then_flooding(OK, b"X-Filler: " + b"y" * 500 + b"\r\n"), "too long"),
@@ -108,7 +109,7 @@ FAILED: list[tuple[str, receivers.Behaviour, str]] = [
     ("another protocol", answering(b"220 mail.example ESMTP\r\n"), "cannot be read as HTTP"),
     ("switching protocols", answering(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "closed without an answer"),
     ("early close", receivers.closing_early, "closed without an answer"),
-    ("early reset", receivers.resetting, "broke"),
+    ("early reset", receivers.resetting, "the connection broke: connection reset by peer"),
 ]
 
 
@@ -120,7 +121,7 @@ def test_status_is_kept_whatever_the_body_does(behave, expected):
         took = time.monotonic() - begun
     assert (answer.status, answer.error) == (expected, None)
     assert took < LONGEST
-    assert abs(answer.duration_ms / 1000 - took) < 0.1
+    assert 0 <= answer.duration_ms <= took * 1000 + 1
     assert len(answer.body) <= BODY_BYTES
     assert receiver.connections == 1, "followed a redirect, or tried again"
 
@@ -134,6 +135,7 @@ def test_trouble_is_a_short_error_in_time(behave, words):
     assert answer.status is None
     assert words in answer.error
     assert took < LONGEST
+    assert answer.duration_ms >= (TOTAL * 1000 - 1 if "within" in words else 0)
     assert len(answer.error) <= 200
     assert "s3cret" not in answer.error
     assert (answer.headers, answer.body) == ({}, b"")
@@ -220,7 +222,7 @@ def test_receiver_that_reads_nothing_does_not_hold_the_sender():
         url = f"http://127.0.0.1:{receiver.port}/"
         answer = call(url, bytes(30 * MEGABYTES), {}, allow_local=True, bounds=QUICK)
         assert time.monotonic() - begun < LONGEST
-    assert answer.error == "no answer within 0.5 s"
+    assert answer.error == "no answer within 0.6 s"
 
 
 ANSWERS = {"body": b""}
@@ -299,13 +301,13 @@ def test_handshake_counts_towards_the_total(authority, behave):
         begun = time.monotonic()
         answer = secured(receiver.port, trust=authority.trust())
         assert time.monotonic() - begun < LONGEST
-    assert answer.error == "no answer within 0.5 s"
+    assert answer.error == "no answer within 0.6 s"
 
 
 @pytest.mark.parametrize(
     ("behave", "expected"),
     [
-        (then_dripping(OK + b"X: ", b"x"), (None, "no answer within 0.5 s")),
+        (then_dripping(OK + b"X: ", b"x"), (None, "no answer within 0.6 s")),
         (then_dripping(OK + b"\r\n", b"x"), (200, None)),
         (then_flooding(OK + b"\r\n", b"x" * 65_536), (200, None)),
         (receivers.closing_early, (None, "the connection was closed without an answer")),
@@ -414,7 +416,7 @@ def test_resolver_that_hangs_is_left_behind():
     before = threading.active_count()
     begun = time.monotonic()
     answer = call("https://hooks.example.com/", b"", {}, bounds=QUICK, resolve=hang)
-    assert time.monotonic() - begun < QUICK.lookup + 0.25
+    assert time.monotonic() - begun < QUICK.lookup + BUSY
     assert answer.error == "the host's name was not resolved within 0.3 s"
     released.set()
     for thread in threading.enumerate():
@@ -444,7 +446,7 @@ def test_connection_has_its_own_share_of_the_total():
         for sock in waiting:
             sock.close()
     assert answer.error.startswith("no connection within 0.4 s")
-    assert took < QUICK.connect * 1.05 + 0.25
+    assert took < QUICK.connect * 1.05 + BUSY
 
 
 def test_proxy_of_the_environment_is_not_used(monkeypatch):

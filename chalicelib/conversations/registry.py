@@ -1,0 +1,123 @@
+"""Conversations as the table keeps them: their rows, their codes, their keys, and how many links each has issued."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib import instants
+from chalicelib.aws import Attr, Item, Write
+from chalicelib.conversations import devices, pid
+from chalicelib.errors import Conflict, NotFound
+from chalicelib.ids import Seed
+from chalicelib.services import Services
+
+# The version of the keys that new conversations get; each keeps its own, so that its links never change.
+KEY_VERSION = 1
+# 50 bits: short enough to read out, and too many to try them all in search of conversations.
+CODE_LENGTH = 10
+MAX_ORIGINS = 20
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What links are asked for: their number, the rule for devices (None: as it is), and the origin they begin with."""
+
+    count: int
+    multiple: bool | None
+    origin: str
+
+
+def place(domain: str, conversation_id: str) -> tuple[str, str]:
+    """Where a conversation's item is."""
+    return f"domain/{domain}", f"conversation/{conversation_id}"
+
+
+def find(services: Services, domain: str, conversation_id: str) -> Item | None:
+    """The conversation's item, or None when the domain has none with that id."""
+    return services.store.get(*place(domain, conversation_id))
+
+
+def get(services: Services, domain: str, conversation_id: str) -> Item:
+    """The conversation's item; NotFound when the domain has none with that id."""
+    item = find(services, domain, conversation_id)
+    if item is None:
+        raise NotFound
+    return item
+
+
+def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) -> Item:
+    """Register a conversation (`members` with its `id`) under a code of its own; Conflict when the id is taken.
+
+    The same seed again finds what it made.
+    """
+    conversation_id = members["id"]
+    pk, sk = place(domain, conversation_id)
+    now = instants.text(services.now())
+    for _ in range(_TRIES):
+        code = seed.ulid()[-CODE_LENGTH:].lower()
+        item = {
+            "pk": pk, "sk": sk, **members, "code": code, "status": "draft", "mode": "live", "issued": 0,
+            "allow_multiple_devices": False, "assignments": 0, "key_version": KEY_VERSION, "domain": domain,
+            "created_at": now, "updated_at": now,
+        }  # fmt: skip
+        known = {"pk": f"code/{code}", "sk": "code", "domain": domain, "conversation_id": conversation_id}
+        absent = Attr("pk").not_exists()
+        if services.store.transact([Write(put=item, when=absent), Write(put=known, when=absent)]) is None:
+            return item
+        found = find(services, domain, conversation_id)
+        if found is not None and found["code"] == code:
+            return found
+        if found is not None:
+            raise Conflict(f"The conversation {conversation_id} is there already.")
+    raise Conflict("The conversation could not be made at this moment; ask again.")
+
+
+def by_code(services: Services, code: str) -> Item | None:
+    """The item of the conversation that public links name by `code`, or None."""
+    if len(code) != CODE_LENGTH or not set(code) <= set(pid.ALPHABET):
+        return None
+    # A code never changes its conversation.
+    known = services.memory.get(("code", code)) or services.store.get(f"code/{code}", "code")
+    if known is None:
+        return None
+    services.memory["code", code] = known
+    return find(services, known["domain"], known["conversation_id"])
+
+
+def pid_key(services: Services, item: Item) -> pid.PidKey:
+    """The key of the conversation's pids."""
+    return pid.key(services.key("conversations"), item["key_version"], item["domain"], item["id"])
+
+
+def device_key(services: Services, item: Item) -> devices.DeviceKey:
+    """The key of the conversation's device tokens."""
+    return devices.key(services.key("conversations"), item["key_version"], item["domain"], item["id"])
+
+
+def issue(services: Services, item: Item, asked: Issue) -> Item:
+    """Raise the number of links that the conversation has issued to at least `count`; it never falls.
+
+    Conflict when links exist under another rule for devices than the one asked for.
+    """
+    for _ in range(_TRIES):
+        multiple = item["allow_multiple_devices"] if asked.multiple is None else asked.multiple
+        if item["issued"] and multiple != item["allow_multiple_devices"]:
+            rule = "may be used on several devices" if item["allow_multiple_devices"] else "work on one device each"
+            raise Conflict(f"The links of this conversation {rule}; that is fixed once links exist.")
+        origins = sorted({*item.get("origins", ()), asked.origin})
+        if len(origins) > MAX_ORIGINS:
+            raise Conflict(f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most.")
+        if item["issued"] >= asked.count and origins == item.get("origins"):
+            return item
+        changes = {
+            "issued": max(item["issued"], asked.count),
+            "allow_multiple_devices": multiple,
+            "origins": origins,
+            "updated_at": instants.text(services.now()),
+        }
+        unchanged = Attr("issued").eq(item["issued"]) & Attr("updated_at").eq(item["updated_at"])
+        changed = services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
+        if changed is not None:
+            return changed
+        item = get(services, item["domain"], item["id"])
+    raise Conflict("The conversation is being changed by others at this moment; ask again.")

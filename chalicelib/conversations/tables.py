@@ -1,0 +1,55 @@
+"""A conversation's links as tables of a run's DuckDB connection: issued(n, pid) and links(pid, assigned_to)."""
+
+from collections.abc import Iterable
+from itertools import batched
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chalicelib.aws import Item
+from chalicelib.conversations import assignments, pid, registry
+from chalicelib.services import Services
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ROWS_AT_ONCE = 10_000
+
+
+def put_issued(con: "DuckDBPyConnection", folder: Path, pid_key: pid.PidKey, count: int) -> None:
+    """Make `issued(n BIGINT, pid VARCHAR)`: the first `count` pids, numbered from 0 in the order of their links."""
+    file = folder / "issued.csv"
+    _write(file, map(pid.minter(pid_key), range(count)))
+    con.execute(
+        "CREATE VIEW issued AS SELECT n, pid FROM "
+        f"read_csv('{file}', header = false, delim = ',', quote = '', escape = '', auto_detect = false, "
+        "columns = {n: 'BIGINT', pid: 'VARCHAR'})"
+    )
+
+
+def _write(file: Path, pids: Iterable[str]) -> None:
+    # Through a file, in pieces: a million rows never stand in Python's memory at once.
+    with file.open("w", encoding="ascii", newline="\n") as out:
+        for piece in batched(enumerate(pids), ROWS_AT_ONCE):
+            out.write("".join(f"{n},{text}\n" for n, text in piece))
+
+
+def put_links(con: "DuckDBPyConnection", folder: Path, services: Services, item: Item) -> None:
+    """Make `links(pid VARCHAR, assigned_to VARCHAR)`: one row for each link that the conversation has issued."""
+    put_issued(con, folder, registry.pid_key(services, item), item["issued"])
+    recorded = folder / "assignments"
+    if not assignments.download(services, item["domain"], item["id"], recorded):
+        con.execute("CREATE TABLE links AS SELECT pid, CAST(NULL AS VARCHAR) AS assigned_to FROM issued")
+        return
+    con.execute(
+        f"""
+        CREATE TABLE links AS
+        SELECT issued.pid, latest.assigned_to
+        FROM issued
+        LEFT JOIN (
+            SELECT pid, assigned_to
+            FROM read_json('{recorded}/*.ndjson.gz', format = 'newline_delimited',
+                           columns = {{number: 'BIGINT', pid: 'VARCHAR', assigned_to: 'VARCHAR'}})
+            QUALIFY row_number() OVER (PARTITION BY pid ORDER BY number DESC) = 1
+        ) AS latest ON latest.pid = issued.pid
+        """
+    )

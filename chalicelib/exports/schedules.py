@@ -1,0 +1,118 @@
+"""Schedules: one of EventBridge's for each scheduled export, and exactly one run for each due time.
+
+A run is keyed by its export and its due time, so that a firing that comes twice, or late, or from the sweeper that
+looks after those that never came, makes no second run.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from ulid import ULID
+
+from chalicelib import instants, telemetry
+from chalicelib.aws import Attr, Item
+from chalicelib.errors import TooMany
+from chalicelib.exports import config, cron, runs
+from chalicelib.services import Services
+
+# How long after a due time the sweeper waits for EventBridge before it fires by itself. Its own retries go on; they
+# find the run already there.
+GRACE = timedelta(minutes=3)
+# A due time longer ago than this is not made up for: whoever waited for that file has the next one.
+LATEST = timedelta(days=1)
+MOST_EXPRESSIONS = 2
+
+
+def wanted(saved: dict[str, Any]) -> dict[str, Any] | None:
+    """The schedule by which a configuration runs, or None."""
+    schedule = saved.get("schedule")
+    return schedule if schedule and schedule.get("enabled", True) else None
+
+
+def next_due(saved: dict[str, Any], after: datetime, count: int = 3) -> list[datetime]:
+    """The next due times of a configuration's schedule; none when it has none."""
+    schedule = wanted(saved)
+    if schedule is None:
+        return []
+    return cron.next_times(cron.parse(schedule["cron"]), schedule.get("timezone", "UTC"), after, count)
+
+
+def try_to_bring_in_line(services: Services, domain: str, export_id: str) -> None:
+    """Bring EventBridge in line now if it lets us: the export's row says what is wanted, and the sweeper tries again."""
+    try:
+        bring_in_line(services, domain, export_id)
+    except Exception as error:  # noqa: BLE001 (whatever EventBridge answers, the export is saved and marked)
+        telemetry.alarm("schedule not in line", domain=domain, export_id=export_id, **telemetry.failure(error))
+
+
+def bring_in_line(services: Services, domain: str, export_id: str) -> None:
+    """Make EventBridge's schedules what the export says, which may be deleted by now; again changes nothing."""
+    item = services.store.get(*config.place(domain, export_id))
+    schedule = wanted(config.config_of(item)) if item else None
+    expressions = cron.to_eventbridge(cron.parse(schedule["cron"])) if schedule else []
+    for n in range(MOST_EXPRESSIONS):
+        name = f"{export_id}-{n}"
+        if n < len(expressions) and schedule:
+            message = {"domain": domain, "export_id": export_id}
+            zone = schedule.get("timezone", "UTC")
+            services.timetable.put(name, expressions[n], zone, services.settings.runs_queue_arn, message)
+        else:
+            services.timetable.remove(name)
+    if item is not None:
+        _look_after(services, item, services.now())
+
+
+def remove(services: Services, export_id: str) -> None:
+    """Take an export's schedules out of EventBridge."""
+    for n in range(MOST_EXPRESSIONS):
+        services.timetable.remove(f"{export_id}-{n}")
+
+
+def fire(services: Services, domain: str, export_id: str, due: datetime) -> Item | None:
+    """Make the run of one due time; None when the export or its schedule is not there any more, or was never due
+    then. A run that cannot be started is made as a failed one, so that it is announced."""
+    item = services.store.get(*config.place(domain, export_id))
+    if item is None:
+        return None
+    saved = config.config_of(item)
+    if due not in next_due(saved, due - timedelta(seconds=1), 1) or due > services.now() + timedelta(minutes=5):
+        return None
+    run_id = _run_id(export_id, due)
+    source = {"export_id": export_id, "config": item["config"]}
+    telemetry.record("schedule fired", domain=domain, export_id=export_id, run_id=run_id)
+    try:
+        return runs.start(services, domain, source, run_id, "schedule", due)
+    except TooMany as refusal:
+        return runs.start_failed(services, domain, source, run_id, due, refusal.detail)
+
+
+def fire_overdue(services: Services, limit: int) -> None:
+    """Bring changed schedules in line, and fire due times that EventBridge has not fired."""
+    now = services.now()
+    for item in services.store.due("schedule", instants.text(now), limit):
+        domain = item["pk"].removeprefix("domain/")
+        if item.get("schedule_state") == "changed":
+            bring_in_line(services, domain, item["id"])
+            continue
+        missed = instants.parse(item["due_at"]) - GRACE
+        if now - missed <= LATEST:
+            fire(services, domain, item["id"], missed)
+        _look_after(services, item, missed)
+
+
+def _look_after(services: Services, item: Item, after: datetime) -> None:
+    """Note when the sweeper must have seen the schedule's next run."""
+    following = next_due(config.config_of(item), max(after, services.now() - LATEST), 1)
+    unchanged = Attr("config").eq(item["config"])
+    if following:
+        changes = {"due_kind": "schedule", "due_at": instants.text(following[0] + GRACE), "schedule_state": "in line"}
+        services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
+    else:
+        marks = ("due_kind", "due_at", "schedule_state")
+        services.store.update((item["pk"], item["sk"]), {}, marks, when=unchanged)
+
+
+def _run_id(export_id: str, due: datetime) -> str:
+    mark = hashlib.sha256(f"{export_id} {instants.text(due)}".encode()).digest()[:10]
+    return f"run_{ULID.from_bytes(int(due.timestamp() * 1000).to_bytes(6, 'big') + mark)}"

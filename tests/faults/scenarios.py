@@ -1,0 +1,148 @@
+"""What users and functions do in the fault tests: each scenario is played once for every fault."""
+
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.http import Answer
+from tests.faults.world import World
+
+EXPORT = {
+    "title": "Weekly panel health",
+    "dataset": {"kind": "participants", "memberships": ["subscribed"], "columns": {"system": "all"}},
+    "format": "csv",
+    "run": True,
+}
+
+
+def ask(world: World, domain: str = "ann", title: str = "Weekly", key: str | None = "k1") -> Answer | None:
+    """Save an export and run it."""
+    return world.http(domain, "POST", "/v1/exports", {**EXPORT, "title": title}, key)
+
+
+def run_of(world: World, domain: str = "ann") -> str | None:
+    """A run of the domain that the user can see, if there is one."""
+    found = sorted(row["id"] for row in world.rows() if row["domain"] == domain)
+    return found[0] if found else None
+
+
+def look(world: World) -> None:
+    """Read the run and click its link, if there is one."""
+    run_id = run_of(world)
+    answer = world.http("ann", "GET", f"/v1/runs/{run_id}") if run_id else None
+    if answer is not None and answer.status == 200 and answer.body["file"] and answer.body["file"]["download_url"]:
+        world.http("ann", "GET", "/d/" + answer.body["file"]["download_url"].rpartition("/")[2])
+
+
+def plain(world: World) -> None:
+    """Create an export with a run; the worker; the download."""
+    ask(world)
+    world.pump()
+    look(world)
+
+
+def lost_message(world: World) -> None:
+    """The message of the run is lost; the sweeper finds it a minute later."""
+    ask(world)
+    with world.injector.quiet():
+        world.take()
+    world.messages.clear()
+    world.clock.advance(seconds=60)
+    world.sweep()
+    world.pump()
+
+
+def repeated(world: World) -> None:
+    """The client asks again, as long as it has no answer, and once more when all is over; then runs it again."""
+    answer = ask(world)
+    for _ in range(4):
+        if answer is not None and answer.status < 500 and answer.status != 409:
+            break
+        world.clock.advance(seconds=31)
+        answer = ask(world)
+    world.pump()
+    world.recover()
+    again = ask(world)
+    if again is not None and again.status == 201 and answer is not None and answer.status == 201:
+        same = again.body["id"] == answer.body["id"] and again.body["run"]["id"] == answer.body["run"]["id"]
+        if not same:
+            world.broken.append("the repeated request made something else")
+        export = f"/v1/exports/{again.body['id']}/runs"
+        for _ in range(2):
+            world.http("ann", "POST", export, None, "k2")
+        world.pump()
+    exports = [item for item in world.items() if item["sk"].startswith("export/")]
+    rows = [row for row in world.rows() if row["domain"] == "ann"]
+    if len(exports) > 1 or len(rows) > 2:
+        world.broken.append(f"one request made {len(exports)} exports and {len(rows)} runs")
+
+
+def rerun(world: World) -> None:
+    """Run a saved export again; the client does not ask twice."""
+    with world.injector.quiet():
+        made = ask(world)
+        world.pump()
+    assert made is not None
+    world.http("ann", "POST", f"/v1/exports/{made.body['id']}/runs", {}, "k2")
+    world.pump()
+
+
+def shuffled(world: World) -> None:
+    """Two runs; each message comes twice and out of order."""
+    ask(world)
+    ask(world, title="Monthly", key="k2")
+    messages = world.take()
+    for message in [*reversed(messages), *messages]:
+        world.work(message)
+    world.pump()
+
+
+def two_domains(world: World) -> None:
+    """Two domains run exports of the same title at the same time."""
+    ask(world)
+    ask(world, domain="bob")
+    world.pump()
+    look(world)
+
+
+def crowd(world: World) -> None:
+    """Five runs where two may run at once; one of those that wait is canceled."""
+    for number in range(5):
+        ask(world, title=f"Export {number}", key=f"k{number}")
+    waiting = sorted(row["id"] for row in world.rows())[-1:]
+    for run_id in waiting:
+        world.cancel("ann", run_id)
+    world.pump()
+
+
+def _at_upload(world: World, act: Callable[[], Any]) -> None:
+    from tests.faults.injection import Script
+
+    with world.injector.quiet():
+        ask(world)
+
+    def fits(operation: str, params: dict[str, Any]) -> bool:
+        return operation == "PutObject"
+
+    world.injector.scripts.append(Script(fits, act))
+    world.pump()
+
+
+def canceled(world: World) -> None:
+    """The user cancels while the worker is about to write the file."""
+    _at_upload(world, lambda: world.cancel("ann", str(run_of(world))))
+
+
+def deleted(world: World) -> None:
+    """The user deletes the run while the worker is about to write the file."""
+    _at_upload(world, lambda: world.delete("ann", str(run_of(world))))
+
+
+def expiring(world: World) -> None:
+    """A run completes; a week later its file expires."""
+    with world.injector.quiet():
+        ask(world)
+        world.pump()
+        for row in world.rows():
+            world.disturbed.add(row["id"])
+    world.clock.advance(days=7, seconds=1)
+    world.sweep()
