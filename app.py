@@ -45,6 +45,7 @@ def _view(endpoint: Endpoint) -> Any:
 def _request() -> Request:
     request = app.current_request
     assert request is not None  # noqa: S101 (Chalice sets it before any view)
+    query = request.query_params
     caller = request.context.get("authorizer") or {}
     principal = None
     if caller.get("key_id"):
@@ -54,7 +55,7 @@ def _request() -> Request:
         path=request.path,
         parameters=request.uri_params or {},
         query=dict(request.query_params or {}),
-        pairs=tuple((name, value) for name in request.query_params or () for value in request.query_params.getlist(name)),
+        pairs=tuple((name, value) for name in query for value in query.getlist(name)) if query is not None else (),
         headers={name.lower(): value for name, value in request.headers.items()},
         body=raw.encode() if isinstance(raw := request.raw_body or b"", str) else raw,
         principal=principal,

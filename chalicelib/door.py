@@ -2,6 +2,8 @@
 
 from chalicelib import idempotency, openapi, telemetry
 from chalicelib.accounts import domains, keys
+from chalicelib.conversations import links, visits
+from chalicelib.conversations import routes as conversations
 from chalicelib.errors import NotFound, Refusal
 from chalicelib.exports import downloads, segments
 from chalicelib.exports import routes as exports
@@ -32,6 +34,9 @@ _DECLARED: tuple[Endpoint, ...] = (
     *downloads.ROUTES.endpoints,
     *segments.ROUTES.endpoints,
     *webhooks.ROUTES.endpoints,
+    *conversations.ROUTES.endpoints,
+    *links.ROUTES.endpoints,
+    *visits.ROUTES.endpoints,
 )
 
 
@@ -78,7 +83,9 @@ def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answe
     if any("\0" in text or "/" in text or len(text) > 512 for text in parameters.values()):
         raise NotFound
     seed = services.seed()
-    call = Call(services, principal, parameters, request.query, request.headers, seed, body, request.body, request.pairs)
+    call = Call(
+        services, principal, parameters, request.query, request.headers, seed, body, request.body, request.pairs
+    )
     key = idempotency.request_key(request.headers) if endpoint.creates else None
     if key is None:
         return endpoint.act(call)

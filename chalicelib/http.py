@@ -276,7 +276,8 @@ def path_parameters(raw: Mapping[str, str] | None) -> dict[str, str]:
 
 def rendered(answer: Answer) -> tuple[int, dict[str, HeaderValue], str]:
     """Status, headers and body text of an answer."""
-    headers: dict[str, HeaderValue] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **answer.headers}
+    given = answer.headers
+    headers: dict[str, HeaderValue] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **given}
     if answer.body is None:
         return answer.status, headers, ""
     headers.setdefault("Content-Type", answer.media_type)

@@ -60,16 +60,22 @@ def read(device_key: DeviceKey, pid: str, tokens: Iterable[str]) -> str | None:
     return None
 
 
-def nonce(device_key: DeviceKey, pid: str, now: int) -> str:
-    """What the start page's form posts back to show that it was our page, of this pid ("" for none), not long ago."""
-    return _signed(device_key, b"nonce", pid, now.to_bytes(_TIME_BYTES))
+def nonce(device_key: DeviceKey, pid: str, device: bytes, now: int) -> str:
+    """What the start page's form posts back to show that it was our page, of this pid, not long ago.
+
+    It carries the id (16 random bytes) that the device gets unless it has one: a form that is posted again, because
+    the answer was lost on the way, comes from the device that is bound already.
+    """
+    return _signed(device_key, b"nonce", pid, now.to_bytes(_TIME_BYTES) + device)
 
 
-def nonce_holds(device_key: DeviceKey, pid: str, presented: str, now: int) -> bool:
-    """Whether the nonce is genuine, of this pid, and at most an hour old."""
-    payload = _opened(device_key, b"nonce", pid, presented, _TIME_BYTES)
+def nonce_device(device_key: DeviceKey, pid: str, presented: str, now: int) -> str | None:
+    """The device's id (32 hex digits) of a nonce that is genuine, of this pid, and at most an hour old, else None."""
+    payload = _opened(device_key, b"nonce", pid, presented, _TIME_BYTES + DEVICE_BYTES)
     # Two machines' clocks differ: one made a moment ahead of ours is as good.
-    return payload is not None and -60 <= now - int.from_bytes(payload) <= NONCE_SECONDS
+    if payload is None or not -60 <= now - int.from_bytes(payload[:_TIME_BYTES]) <= NONCE_SECONDS:
+        return None
+    return payload[_TIME_BYTES:].hex()
 
 
 def cookie_name(code: str, pid: str) -> str:

@@ -10,10 +10,17 @@ from typing import Literal, get_args
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 Language = Literal["en", "fr", "es", "de"]
-Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused"]
+Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed"]
 
 NONCE_FIELD = "nonce"
-STATUS: dict[Notice, int] = {"not_open": 403, "ended": 410, "bad_link": 404, "other_device": 403, "refused": 403}
+STATUS: dict[Notice, int] = {
+    "not_open": 403,
+    "ended": 410,
+    "bad_link": 404,
+    "other_device": 403,
+    "refused": 403,
+    "failed": 500,
+}
 
 # Contrast is at least 7:1 for text and 4.5:1 for the button, light and dark (WCAG 2.2, 1.4.6 and 1.4.3).
 STYLE = """
@@ -87,6 +94,10 @@ WORDS: dict[Language, Words] = {
                 "The request came from another website, so it was stopped for your protection. "
                 "Please open the link from your invitation again.",
             ),
+            "failed": (
+                "Something went wrong",
+                "Nothing was lost. Please try again in a moment with the same link.",
+            ),
         },
     ),
     "fr": Words(
@@ -122,6 +133,10 @@ WORDS: dict[Language, Words] = {
                 "La demande venait d’un autre site ; elle a été bloquée pour votre protection. "
                 "Veuillez ouvrir de nouveau le lien de votre invitation.",
             ),
+            "failed": (
+                "Un problème est survenu",
+                "Rien n’a été perdu. Veuillez réessayer dans un instant avec le même lien.",
+            ),
         },
     ),
     "es": Words(
@@ -156,6 +171,10 @@ WORDS: dict[Language, Words] = {
                 "La solicitud venía de otro sitio web y se detuvo para protegerle. "
                 "Abra de nuevo el enlace de su invitación.",
             ),
+            "failed": (
+                "Algo ha salido mal",
+                "No se ha perdido nada. Vuelva a intentarlo dentro de un momento con el mismo enlace.",
+            ),
         },
     ),
     "de": Words(
@@ -189,6 +208,10 @@ WORDS: dict[Language, Words] = {
                 "Es wurde nichts gestartet",
                 "Die Anfrage kam von einer anderen Website und wurde zu Ihrem Schutz gestoppt. "
                 "Bitte öffnen Sie den Link aus Ihrer Einladung noch einmal.",
+            ),
+            "failed": (
+                "Etwas ist schiefgelaufen",
+                "Es ging nichts verloren. Bitte versuchen Sie es gleich noch einmal mit demselben Link.",
             ),
         },
     ),

@@ -56,9 +56,9 @@ def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) ->
     for _ in range(_TRIES):
         code = seed.ulid()[-CODE_LENGTH:].lower()
         item = {
-            "pk": pk, "sk": sk, **members, "code": code, "status": "draft", "mode": "live", "issued": 0,
-            "allow_multiple_devices": False, "assignments": 0, "key_version": KEY_VERSION, "domain": domain,
-            "created_at": now, "updated_at": now,
+            "pk": pk, "sk": sk, **members, "code": code, "status": "draft", "mode": "live",
+            "issued": 0, "allow_multiple_devices": False, "origins": [], "assignments": 0,
+            "key_version": KEY_VERSION, "domain": domain, "created_at": now, "updated_at": now,
         }  # fmt: skip
         known = {"pk": f"code/{code}", "sk": "code", "domain": domain, "conversation_id": conversation_id}
         absent = Attr("pk").not_exists()
@@ -104,10 +104,10 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
         if item["issued"] and multiple != item["allow_multiple_devices"]:
             rule = "may be used on several devices" if item["allow_multiple_devices"] else "work on one device each"
             raise Conflict(f"The links of this conversation {rule}; that is fixed once links exist.")
-        origins = sorted({*item.get("origins", ()), asked.origin})
+        origins = sorted({*item["origins"], asked.origin})
         if len(origins) > MAX_ORIGINS:
             raise Conflict(f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most.")
-        if item["issued"] >= asked.count and origins == item.get("origins"):
+        if item["issued"] >= asked.count and origins == item["origins"]:
             return item
         changes = {
             "issued": max(item["issued"], asked.count),
@@ -115,7 +115,8 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
             "origins": origins,
             "updated_at": instants.text(services.now()),
         }
-        unchanged = Attr("issued").eq(item["issued"]) & Attr("updated_at").eq(item["updated_at"])
+        unchanged = Attr("issued").eq(item["issued"]) & Attr("origins").eq(item["origins"])
+        unchanged = unchanged & Attr("allow_multiple_devices").eq(item["allow_multiple_devices"])
         changed = services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
         if changed is not None:
             return changed

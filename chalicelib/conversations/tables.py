@@ -29,7 +29,7 @@ def put_issued(con: "DuckDBPyConnection", folder: Path, pid_key: pid.PidKey, cou
 def _write(file: Path, pids: Iterable[str]) -> None:
     # Through a file, in pieces: a million rows never stand in Python's memory at once.
     with file.open("w", encoding="ascii", newline="\n") as out:
-        for piece in batched(enumerate(pids), ROWS_AT_ONCE):
+        for piece in batched(enumerate(pids), ROWS_AT_ONCE, strict=False):
             out.write("".join(f"{n},{text}\n" for n, text in piece))
 
 

@@ -4,10 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from chalicelib.catalog import Catalog
-from chalicelib.datasets import events, participants, raw, reading, segments, selection, users
+from chalicelib.conversations import pid, registry, tables
+from chalicelib.datasets import (
+    conversation_links,
+    conversation_participants,
+    events,
+    participants,
+    raw,
+    reading,
+    segments,
+    selection,
+    users,
+)
 from chalicelib.datasets.participants import Selection
 from chalicelib.datasets.segments import Segment
 from chalicelib.errors import Fault
@@ -156,9 +167,8 @@ def _events_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Imp
 
 def _raw_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
     naming = raw.insider_name if value.get("naming") == "insider" else raw.panelport_name
-    asked, faults = raw.check(
-        {name: member for name, member in value.items() if name != "naming"}, comparable(scope.catalog)
-    )
+    plain = {name: member for name, member in value.items() if name != "naming"}
+    asked, faults = raw.check(plain, comparable(scope.catalog))
     if asked is None:
         return _outdated(faults)
     table = raw.table(asked, when.as_of, when.zone, naming)
@@ -181,9 +191,48 @@ def _still_there(value: Mapping[str, Any], scope: Scope) -> tuple[Mapping[str, A
     return {**value, "columns": {**columns, "profile": kept}}, warnings
 
 
+def _check_conversation_participants(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
+    at = "/dataset"
+    faults: list[Fault] = []
+    asked = reading.members(value, at, faults, required=("kind", "conversation_id"), optional=("include",)) or {}
+    if "include" in asked:
+        reading.word(asked["include"], f"{at}/include", faults, get_args(conversation_participants.Include))
+    if "conversation_id" in asked:
+        found = reading.text(asked["conversation_id"], f"{at}/conversation_id", faults)
+        if found is not None and registry.find(scope.services, scope.domain, found[:128]) is None:
+            faults.append(Fault(f"{at}/conversation_id", "is not a conversation of this domain"))
+    return faults
+
+
+def _conversation_participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
+    item = registry.find(scope.services, scope.domain, value["conversation_id"])
+    if item is None:
+        return Impossible("The conversation is not there any more.")
+    include: conversation_participants.Include = "assigned" if value.get("include") == "assigned" else "participated"
+    table = conversation_participants.table(item["id"], item["question_count"], include, when.as_of)
+    wanted = Wanted(participants=False, participation=True)
+    return Job(table, wanted, prepare=lambda con, folder: tables.put_links(con, folder, scope.services, item))
+
+
+def _check_links(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
+    return [Fault("/dataset/kind", "links are made by POST /v1/conversations/{id}/links, not as a saved export")]
+
+
+def _links_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
+    item = registry.find(scope.services, scope.domain, value["conversation_id"])
+    if item is None:
+        return Impossible("The conversation is not there any more.")
+    key = registry.pid_key(scope.services, item)
+    table = conversation_links.table(pid.link(value["base_url"], item["code"], ""))
+    wanted = Wanted(participants=False)
+    return Job(table, wanted, prepare=lambda con, folder: tables.put_issued(con, folder, key, value["count"]))
+
+
 KINDS: dict[str, Kind] = {
     "participants": Kind(_check_participants, _participants_job),
     "users": Kind(lambda value, scope: users.check(value, comparable(scope.catalog))[1], _users_job),
     "events": Kind(lambda value, scope: events.check(value, comparable(scope.catalog))[1], _events_job),
     "raw": Kind(lambda value, scope: raw.check(value, comparable(scope.catalog))[1], _raw_job),
+    "conversation_participants": Kind(_check_conversation_participants, _conversation_participants_job),
+    "conversation_links": Kind(_check_links, _links_job),
 }

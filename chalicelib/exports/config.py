@@ -19,6 +19,7 @@ from chalicelib.exports.formats import FORMATS
 from chalicelib.http import Body, faults_of
 from chalicelib.ids import Seed
 from chalicelib.services import Services
+from chalicelib.webhooks.call import refusal_now
 
 MAX_CONFIG_BYTES = 150_000
 MEMBERS = ("title", "description", "dataset", "format", "format_options", "timezone", "deliver", "schedule")
@@ -152,6 +153,9 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
         if found is None:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "is not a webhook of this domain"))
+    if deliver.get("webhook_url"):
+        reason = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
+        faults += [Fault("/deliver/webhook_url", reason)] if reason else []
     return faults
 
 

@@ -170,26 +170,35 @@ def _end(services: Services, run: Item, changes: dict[str, Any]) -> bool:
 
 def cancel(services: Services, domain: str, run_id: str) -> Item:
     """End the run as canceled, at once; a worker that has it finds out at its next step. Conflict once ended."""
-    changes = {"status": "canceled", "phase": "done", "finished_at": instants.text(services.now())}
-    run = services.store.update(
-        place(domain, run_id), changes, remove=("due_kind", "due_at"), when=Attr("status").is_in(ACTIVE)
-    )
+    now = instants.text(services.now())
+    changes = {"status": "canceled", "phase": "done", "finished_at": now, "due_kind": "canceled", "due_at": now}
+    run = services.store.update(place(domain, run_id), changes, when=Attr("status").is_in(ACTIVE))
     if run is None:
-        raise Conflict(f"The run has ended: it is {get(services, domain, run_id)['status']}.")
-    services.store.delete(f"waiting/{domain}", run_id)
-    admission.release(services, domain, run_id)
+        run = get(services, domain, run_id)
+        # The reply to our own update may have been lost: then the row says that we ended it.
+        if run["status"] != "canceled" or run["finished_at"] != now:
+            raise Conflict(f"The run has ended: it is {run['status']}.")
+    clear(services, run)
     return run
 
 
+def clear(services: Services, run: Item) -> None:
+    """What follows a cancellation: it waits no more, and its slot goes to the next. Due until it is done."""
+    services.store.delete(f"waiting/{run['domain']}", run["id"])
+    admission.release(services, run["domain"], run["id"])
+    services.store.update((run["pk"], run["sk"]), remove=("due_kind", "due_at"), when=Attr("due_kind").eq("canceled"))
+
+
 def expire(services: Services, domain: str, run: Item) -> None:
-    """Delete the run's file, every version of it; its links are gone from the first moment."""
+    """Delete the run's file, every version of it; its links are gone from the first moment. Due until it is done."""
+    key = (run["pk"], run["sk"])
     services.store.update(
-        (run["pk"], run["sk"]),
-        {"status": "expired"},
-        remove=("due_kind", "due_at"),
+        key,
+        {"status": "expired", "due_kind": "expiry", "due_at": instants.text(services.now())},
         when=Attr("status").is_in(("completed", "expired")),
     )
     services.bucket.erase(files(domain, run["id"]))
+    services.store.update(key, remove=("due_kind", "due_at"), when=Attr("status").eq("expired"))
 
 
 def files(domain: str, run_id: str) -> str:

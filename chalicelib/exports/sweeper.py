@@ -20,6 +20,8 @@ def sweep(services: Services) -> None:
     for found in services.store.due("announce", now, AT_A_TIME):
         admission.release(services, found["domain"], found["id"])
         announce.announce(services, found)
+    for found in services.store.due("canceled", now, AT_A_TIME):
+        runs.clear(services, found)
     sender.enqueue_due(services, AT_A_TIME)
     schedules.fire_overdue(services, AT_A_TIME)
     for found in services.store.due("expiry", now, AT_A_TIME):

@@ -46,6 +46,8 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
     """
     run = runs.lease(services, domain, run_id, owner)
     if run is None:
+        # It may have been given a slot at the very moment that it ended.
+        settle(services, domain, run_id)
         return
     log = {"domain": domain, "run_id": run_id, "fence": run["fence"]}
     telemetry.record("run started", **log)
@@ -55,6 +57,7 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
                                "if that fails too, choose fewer columns or members.")  # fmt: skip
         outcome = _attempt(services, run)
     except Superseded:
+        services.bucket.erase(f"{runs.files(domain, run_id)}{run['fence']}/")
         outcome = "superseded"
     except Unfinishable as reason:
         outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
@@ -81,14 +84,13 @@ def _attempt(services: Services, run: Item) -> str:
     beat = Heartbeat(services, run)
     with _scratch(services) as folder, beat.beating():
         try:
-            key, file, warnings = _produce(services, run, folder, beat)
+            _, file, warnings = _produce(services, run, folder, beat)
         except Exception as error:
             if beat.superseded.is_set():
                 raise Superseded from error
             raise _judged(error) from error
     if runs.complete(services, run, file, warnings):
         return "completed"
-    services.bucket.delete([key, f"{key.rpartition('/')[0]}/codebook.json"])
     raise Superseded
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -78,6 +79,9 @@ def run(plan: Plan, seed: bool, ready: Path) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask)
+    # What a killed stack left behind misleads; what the stack says that has the port is still true.
+    with socket.create_server(("127.0.0.1", plan.port)):
+        pass
     ready.unlink(missing_ok=True)
     with Stack(plan) as stack, contextlib.suppress(_Asked):
         keys = make_domains(stack)

@@ -186,10 +186,11 @@ def _visit(who: str, conversation: Item, opened: datetime, keen: float, dice: ra
 
 def _journeys(participants: Sequence[Item], dice: random.Random, until: datetime) -> Iterator[Item]:
     for one in participants[::4]:
-        if one["membership"] == "purged":
+        joined = datetime.fromisoformat(one["created_at"])
+        if one["membership"] == "purged" or until - joined < timedelta(days=5):
             continue
         journey = dice.choice((1421, 1422, 1507))
-        at = until - timedelta(days=dice.uniform(2, 120))
+        at = joined + (until - timedelta(days=2) - joined) * dice.random()
         base = {"journey_id": journey, "journey_name": {1421: "Welcome", 1422: "Win-back", 1507: "Diary"}[journey]}
         steps: list[tuple[str, Item]] = [("journey_enter", {"reason": "segment", "is_dry_run": False})]
         channel = dice.choice(_CHANNELS)

@@ -11,7 +11,7 @@ PID, OTHER_PID = pid.mint(PID_KEY, 0), pid.mint(PID_KEY, 1)
 DEVICE = bytes(range(16))
 NOW = 1_800_000_000
 TOKEN = devices.bind(KEY, PID, DEVICE, NOW)
-NONCE = devices.nonce(KEY, PID, NOW)
+NONCE = devices.nonce(KEY, PID, DEVICE, NOW)
 OWN = "https://panel.example"
 
 
@@ -50,7 +50,7 @@ def test_what_is_no_token_is_no_device(forged):
 
 def test_a_nonce_is_no_token_and_a_token_no_nonce():
     assert devices.read(KEY, PID, [NONCE]) is None
-    assert not devices.nonce_holds(KEY, PID, TOKEN, NOW)
+    assert devices.nonce_device(KEY, PID, TOKEN, NOW) is None
 
 
 def test_a_planted_cookie_of_the_same_name_does_not_hide_the_genuine_one():
@@ -67,19 +67,19 @@ def test_a_device_id_of_another_size_is_refused(size):
 @pytest.mark.parametrize(
     ("later", "holds"), [(-61, False), (-60, True), (0, True), (3600, True), (3601, False), (10**9, False)]
 )
-def test_a_nonce_holds_for_an_hour(later, holds):
-    assert devices.nonce_holds(KEY, PID, NONCE, NOW + later) is holds
+def test_a_nonce_is_good_for_an_hour_and_carries_the_id_that_the_device_gets(later, holds):
+    assert devices.nonce_device(KEY, PID, NONCE, NOW + later) == (DEVICE.hex() if holds else None)
 
 
 def test_a_nonce_is_good_for_its_own_pid_and_conversation_only():
-    assert not devices.nonce_holds(KEY, OTHER_PID, NONCE, NOW)
-    assert not devices.nonce_holds(KEY, "", NONCE, NOW)
-    assert not devices.nonce_holds(devices.key(MASTER, 1, "demo", "cnv_2"), PID, NONCE, NOW)
-    assert devices.nonce_holds(KEY, "", devices.nonce(KEY, "", NOW), NOW)
+    assert devices.nonce_device(KEY, OTHER_PID, NONCE, NOW) is None
+    assert devices.nonce_device(KEY, "", NONCE, NOW) is None
+    assert devices.nonce_device(devices.key(MASTER, 1, "demo", "cnv_2"), PID, NONCE, NOW) is None
+    assert devices.nonce_device(KEY, "", devices.nonce(KEY, "", DEVICE, NOW), NOW) == DEVICE.hex()
 
 
 def test_no_edit_of_one_character_of_a_nonce_is_taken():
-    assert [text for text in edits(NONCE) if devices.nonce_holds(KEY, PID, text, NOW)] == []
+    assert [text for text in edits(NONCE) if devices.nonce_device(KEY, PID, text, NOW) is not None] == []
 
 
 def test_the_cookie_is_kept_from_scripts_other_sites_and_plain_http():

@@ -149,7 +149,8 @@ def test_only_the_stale_page_says_why_the_button_is_there_again():
 
 
 def test_each_notice_has_its_status():
-    assert pages.STATUS == {"not_open": 403, "ended": 410, "bad_link": 404, "other_device": 403, "refused": 403}
+    statuses = {"not_open": 403, "ended": 410, "bad_link": 404, "other_device": 403, "refused": 403, "failed": 500}
+    assert statuses == pages.STATUS
 
 
 def test_every_language_says_everything_and_nothing_in_another_language():

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from chalicelib.datasets import segments
+from chalicelib.datasets.params import Parameters
 from chalicelib.datasets.participants import MEMBERSHIPS, SYSTEM
 from chalicelib.datasets.segments import check, compile, count_sql, filters_applied
 from chalicelib.table import Choice, Column
@@ -421,6 +422,12 @@ def test_values_and_names_of_params_are_never_part_of_the_sql():
 
     hostile = ["x' OR '1'='1", '"; DROP TABLE participants; --', "$s0", "%", "{0}", "\\", "\u202e", "x\ny"]
     assert {sql_of(word) for word in hostile} == {sql_of("plain")}
+
+
+def test_values_that_python_takes_for_equal_stay_parameters_of_their_own_type():
+    parameters = Parameters("s")
+    assert [parameters.bind(value) for value in (1, True, 1.0, True, "1")] == ["$s0", "$s1", "$s2", "$s1", "$s3"]
+    assert [type(value) for value in parameters.values.values()] == [int, bool, float, str]
 
 
 def test_letters_are_compared_without_case_one_by_one():

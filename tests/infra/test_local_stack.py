@@ -17,16 +17,20 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import dev
 from infra.local.cloud import Cloud, OneAtATime, UnknownResource, created
 from infra.local.functions import FunctionDied, FunctionError, FunctionTimeout
+from infra.local.gateway import Response
 from infra.local.http import HttpServer
 from infra.local.pumps import Pump, sqs_event
-from infra.local.runtime import BrokenApp, Runtime
+from infra.local.runtime import BrokenApp, Runtime, Stopped
+from infra.local.sample import Refused, load, sample
 from infra.local.schedules import BadExpression, cron, filled_in, is_due, minutes_between, rate_seconds
 from infra.local.stack import PROJECT, Plan, Stack
 from infra.local.template import Scope, read_template
 
 SAMPLE = "tests.infra.sample_app"
+UNTIL = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def until(holds, seconds=10):
@@ -630,38 +634,124 @@ class TestStartAndStop:
             runtime.load("app", tmp_path, {"TABLE": "t1"})
         runtime.close()
 
-    def test_nothing_is_left_when_the_starter_is_killed_or_stops(self, tmp_path):
-        """Two stacks at once: one is stopped in the middle of an invocation, the other one's starter is killed."""
-        script = (
-            "import contextlib, json, sys, threading, time\n"
-            "from pathlib import Path\n"
-            "from infra.local.stack import Plan, Stack\n"
-            f"stack = Stack(Plan(module={SAMPLE!r}, environment={{'SAMPLE_NOTES': {str(tmp_path / 'notes')!r}}}))\n"
-            "stack.invoke('api_handler', json.loads(sys.argv[1]))\n"
-            "def sleep():\n"
-            "    with contextlib.suppress(Exception): stack.invoke('tools', 'sleep')\n"
-            "threading.Thread(target=sleep, daemon=True).start()\n"
-            "while len(stack.pids()) < 4: time.sleep(0.01)\n"
-            "print(json.dumps(stack.pids()), flush=True)\n"
-            "sys.stdin.readline()\n"
-            "stack.stop()\n"
-            "stack.stop()\n"
-        )
-        event = {
-            "requestContext": {"resourcePath": "/bytes", "httpMethod": "GET", "path": "/bytes"},
-            "headers": {"accept": "*/*"},
-            "multiValueQueryStringParameters": None,
-            "pathParameters": None,
-            "stageVariables": None,
-            "body": None,
-        }
-        command = [sys.executable, "-c", script, json.dumps(event)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        both = [subprocess.Popen(command, cwd=PROJECT, **pipes) for _ in range(2)]
-        pids = [json.loads(one.stdout.readline()) for one in both]
-        assert all(running(pid) for pid in [*pids[0], *pids[1]])
-        both[0].kill()
-        _, errors = both[1].communicate(b"\n", timeout=10)
-        assert (both[1].returncode, errors.decode()) == (0, "")
-        both[0].communicate()
-        until(lambda: not any(running(pid) for pid in [*pids[0], *pids[1]]))
+    def test_stopping_in_the_middle_of_an_invocation_ends_it_and_every_process(self, tmp_path):
+        runtime = Runtime(tmp_path)
+        runtime.load(SAMPLE, tmp_path, {"PATH": os.environ["PATH"]})
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(runtime.invoke, "tools", "sleep")
+            pids = until(lambda: len(runtime.pids()) == 2 and runtime.pids())
+            assert all(running(pid) for pid in pids)
+            runtime.close()
+            with pytest.raises(Stopped):
+                call.result(5)
+        assert not any(running(pid) for pid in pids)
+        with pytest.raises(Stopped):
+            runtime.invoke("tools", "context")
+
+    def test_nothing_is_left_when_the_starter_is_killed_nor_when_dev_is_told_to_stop(self, tmp_path):
+        """Two at once: a stack whose starter is killed in the middle of an invocation, and `make dev`."""
+        plan = f"Plan(module={SAMPLE!r}, logs=Path({str(tmp_path)!r}), environment={{'SAMPLE_NOTES': '/dev/null'}})"
+        imports = "import sys; from pathlib import Path; from infra.local.stack import Plan, Stack\n"
+        starter = f"{imports}stack = Stack({plan}); print(*stack.pids(), flush=True); stack.invoke('tools', 'sleep')\n"
+        ready = tmp_path / "dev.json"
+        dev = f"{imports}from infra.local import dev; sys.exit(dev.run({plan}, False, Path({str(ready)!r})))\n"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": PROJECT}
+        first, second = (subprocess.Popen([sys.executable, "-c", script], **pipes) for script in (starter, dev))
+        pids = [int(pid) for pid in first.stdout.readline().split()]
+        until(lambda: (tmp_path / "tools.log").exists())
+        assert all(running(pid) for pid in pids)
+        first.kill()
+        first.communicate()
+        until(lambda: not any(running(pid) for pid in pids))
+
+        until(ready.exists, 20)
+        said = json.loads(ready.read_text())
+        children = Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split()
+        assert [one["id"] for one in said["domains"]] == ["demo", "other"]
+        assert all(one["api_key"].startswith("pp_") for one in said["domains"])
+        connection = http.client.HTTPConnection("127.0.0.1", int(said["url"].rsplit(":", 1)[1]), timeout=10)
+        connection.request("GET", "/bytes", headers={"Accept": "*/*"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert len(children) == 2
+        second.terminate()
+        out, errors = second.communicate(timeout=20)
+        assert (second.returncode, errors.decode(), ready.exists()) == (0, "", False)
+        assert said["url"] in out.decode()
+        assert not any(running(pid) for pid in children)
+
+    def test_dev_says_in_one_line_that_its_port_is_taken_and_leaves_the_others_file(self, tmp_path):
+        ready = tmp_path / "dev.json"
+        ready.write_text("theirs")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            with pytest.raises(OSError, match="in use"):
+                dev.run(Plan(port=other.getsockname()[1]), seed=False, ready=ready)
+            command = [sys.executable, "-m", "infra.local.dev"]
+            environment = {**os.environ, "PORT": str(other.getsockname()[1])}
+            ran = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, check=False, timeout=20)
+        assert ran.returncode == 1
+        assert ran.stdout == b""
+        assert len(ran.stderr.decode().splitlines()) == 1
+        assert ready.read_text() == "theirs"
+
+    def test_a_ready_file_is_taken_away_by_the_stack_that_it_speaks_of_only(self, tmp_path):
+        ready = tmp_path / "dev.json"
+        dev.announce(ready, "http://127.0.0.1:1", {"demo": "k"})
+        dev.withdraw(ready, "http://127.0.0.1:2")
+        said = {"url": "http://127.0.0.1:1", "domains": [{"id": "demo", "api_key": "k"}]}
+        assert json.loads(ready.read_text()) == said
+        assert ready.stat().st_mode & 0o077 == 0
+        dev.withdraw(ready, "http://127.0.0.1:1")
+        dev.withdraw(ready, "http://127.0.0.1:1")
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def given():
+    return sample(UNTIL)
+
+
+class TestSample:
+    def test_the_sample_is_the_same_each_time_and_as_large_as_it_says(self, given):
+        assert given == sample(UNTIL)
+        assert len(given.participants) == 2000
+        assert 28_000 < len(given.events) < 36_000
+        assert {one["membership"] for one in given.participants} == {"subscribed", "unsubscribed", "purged", "one_time"}
+        for name, items in (("event_id", given.events), ("participant_id", given.participants)):
+            assert len({one[name] for one in items}) == len(items)
+
+    def test_nothing_in_the_sample_lies_in_the_future_or_speaks_of_what_is_not_there(self, given):
+        chats = {one["id"] for one in given.conversations}
+        people = {one["participant_id"]: one for one in given.participants}
+        for event in given.events:
+            assert people[event["participant_id"]]["created_at"] <= event["occurred_at"] <= "2026-11-21"
+            assert event["params"].get("conversation_id") in (None, *chats)
+        assert not any("email" in one for one in given.participants if one["membership"] == "purged")
+
+    def test_the_sample_is_loaded_in_batches_that_the_api_takes(self, given):
+        seen, told = [], []
+
+        def answer(request):
+            seen.append((request.method, request.path, request.body, dict(request.headers)["Authorization"]))
+            return Response(202, (), b"{}")
+
+        server = HttpServer(0, answer)
+        server.start()
+        load(f"http://127.0.0.1:{server.port}", "pp_k", given, lambda *step: told.append(step))
+        server.stop()
+        batches = [json.loads(body) for _, path, body, _ in seen if path in ("/v1/events", "/v1/participants")]
+        sizes = [len(items) for batch in batches for items in batch.values()]
+        assert max(sizes) == 1000
+        assert sum(sizes) == len(given.events) + len(given.participants)
+        assert {key for *_, key in seen} == {"Bearer pp_k"}
+        assert told[-1] == ("events", len(given.events), len(given.events))
+        assert [path for method, path, *_ in seen if method == "PUT"] == [
+            f"/v1/attributes/{n}" for n in given.attributes
+        ]
+
+    def test_a_part_that_the_api_refuses_is_named(self, given):
+        server = HttpServer(0, lambda request: Response(422, (), b"why not"))
+        server.start()
+        with pytest.raises(Refused, match="PUT /v1/attributes/Gender: 422 why not"):
+            load(f"http://127.0.0.1:{server.port}", "pp_k", given)
+        server.stop()

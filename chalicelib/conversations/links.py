@@ -1,0 +1,140 @@
+"""The HTTP endpoints of a conversation's unique links: issuing them, freeing one, and to whom each was given."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints
+
+from chalicelib.aws import Item
+from chalicelib.conversations import assignments, pages, pid, registry, visits
+from chalicelib.conversations.registry import Issue
+from chalicelib.conversations.routes import MAX_LINKS
+from chalicelib.errors import Fault, Invalid, NotFound
+from chalicelib.exports import config, runs
+from chalicelib.exports.config import Deliver
+from chalicelib.exports.routes import waited
+from chalicelib.http import EDIT, Answer, Body, Call, Routes
+from chalicelib.intake import batches
+from chalicelib.settings import Settings
+
+ROUTES = Routes()
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class LinksBody(Body):
+    """What `POST /v1/conversations/{id}/links` takes; the rule for devices is by default the one there is."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_LINKS)] | None = None
+    allow_multiple_devices: bool | None = None
+    base_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+    deliver: Deliver | None = None
+
+
+class Assignment(Body):
+    """To whom one link was given; null takes it back."""
+
+    pid: str
+    assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=batches.NO_NUL)] | None
+
+
+class AssignmentsBody(Body):
+    """What `PUT /v1/conversations/{id}/assignments` takes."""
+
+    assignments: Annotated[list[Assignment], Field(max_length=batches.MAX_ITEMS)]
+
+
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links", EDIT, "Issue unique links", body=LinksBody,
+            body_required=False, status=202, creates="stored")  # fmt: skip
+def issue_links(call: Call) -> Answer:
+    """Start a run whose file has the first `count` links: always the same ones, however often they are asked for."""
+    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+    body: LinksBody = call.body
+    _check(call, body)
+    base_url = (body.base_url or call.services.settings.base_url).rstrip("/")
+    count = item["max_participants"] if body.count is None else body.count
+    # Before the run: a link that is in a file works, whatever becomes of the run.
+    item = registry.issue(call.services, item, Issue(count, body.allow_multiple_devices, _origin(base_url)))
+    source = {"export_id": None, "of": f"conversation/{item['id']}", "config": _config(item, count, base_url, body)}
+    run = runs.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
+    answer, headers = waited(call, run)
+    return Answer(202, answer, headers)
+
+
+def _check(call: Call, body: LinksBody) -> None:
+    reason = base_url_refusal(body.base_url, call.services.settings) if body.base_url is not None else None
+    faults = [Fault("/base_url", reason)] if reason else []
+    deliver = body.deliver.model_dump() if body.deliver else None
+    faults += config.deliver_faults(deliver, call.services, call.domain)
+    if faults:
+        raise Invalid(faults)
+
+
+def base_url_refusal(url: str, settings: Settings) -> str | None:
+    """What is wrong with the address that links are to begin with, or None."""
+    try:
+        pages.destination(url)
+    except ValueError as error:
+        return str(error)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        return "must not have a query or a fragment"
+    if not url.isascii():
+        return "must be ASCII: an international name as xn--..., other characters percent-encoded"
+    local = settings.local and parts.hostname in LOOPBACK
+    if parts.scheme != "https" and not local:
+        return "must be an https URL"
+    return None
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _config(item: Item, count: int, base_url: str, body: LinksBody) -> str:
+    """The run's configuration, in the shape that a saved export's has."""
+    dataset = {"kind": "conversation_links", "conversation_id": item["id"], "count": count, "base_url": base_url}
+    made: Mapping[str, Any] = {
+        **config.EMPTY,
+        "title": f"{item['title'][:194]} links",
+        "dataset": dataset,
+        "deliver": body.deliver.model_dump() if body.deliver else None,
+    }
+    return json.dumps(made)
+
+
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links/{pid}/reset", EDIT, "Free a link from its device",
+            status=204)  # fmt: skip
+def reset_link(call: Call) -> Answer:
+    """Let the participant go on with another device: the next one that starts is the link's."""
+    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+    if pid.read(registry.pid_key(call.services, item), call.path["pid"], item["issued"]) is None:
+        raise NotFound
+    visits.free(call.services, item, call.path["pid"])
+    return Answer(204)
+
+
+@ROUTES.add("PUT", "/v1/conversations/{conversation_id}/assignments", EDIT, "Record to whom links were given",
+            body=AssignmentsBody, raw=True)  # fmt: skip
+def assign_links(call: Call) -> Answer:
+    """Record for up to 1,000 links whom each was given to: durable when answered, or refused whole."""
+    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+    seen: set[str] = set()
+    pid_key = registry.pid_key(call.services, item)
+
+    def check(given: Any, at: str) -> list[Fault]:
+        text = given.get("pid")
+        if not isinstance(text, str):
+            return []
+        if pid.read(pid_key, text, item["issued"]) is None:
+            return [Fault(f"{at}/pid", "is not the pid of a link that this conversation has issued")]
+        repeated = text in seen
+        seen.add(text)
+        return [Fault(f"{at}/pid", "is there already")] if repeated else []
+
+    rows = batches.read(call.body, "assignments", Assignment, check)
+    if rows:
+        assignments.record(call.services, item, [(row.pid, row.assigned_to) for row in rows])
+    return Answer(200, {"recorded": len(rows)})

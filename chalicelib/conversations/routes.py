@@ -1,0 +1,162 @@
+"""The HTTP endpoints of conversations: registering, reading, changing them, and their three turns."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from chalicelib import instants
+from chalicelib.aws import Attr, Item
+from chalicelib.conversations import pages, registry
+from chalicelib.errors import Conflict, NotFound
+from chalicelib.exports.config import Title
+from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+
+ROUTES = Routes()
+MAX_LINKS = 1_000_000
+MAX_QUESTIONS = 100_000
+# What may change while participants are on their way; the rest is fixed once it is published.
+ALWAYS = frozenset({"title", "question_count"})
+
+
+def _visitable(url: str) -> str:
+    pages.destination(url)
+    return url
+
+
+def _addressable(text: str) -> str:
+    if text in (".", ".."):
+        raise ValueError("must not be . or .., which no URL can name")
+    return text
+
+
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_addressable)]
+ConversationKind = Literal["research", "engagement", "other"]
+Participants = Annotated[int, Field(ge=1, le=MAX_LINKS)]
+Questions = Annotated[int, Field(ge=0, le=MAX_QUESTIONS)]
+DestinationUrl = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_visitable)]
+
+
+class ConversationBody(Body):
+    """What `POST /v1/conversations` takes."""
+
+    id: ConversationId | None = None
+    title: Title
+    kind: ConversationKind
+    max_participants: Participants
+    question_count: Questions
+    destination_url: DestinationUrl
+
+
+class ConversationPatch(Body):
+    """What `PATCH /v1/conversations/{id}` takes: the members to replace; only the first two once published."""
+
+    # None stands for a member that is not given; null itself is refused.
+    title: Title = None  # type: ignore[assignment]
+    question_count: Questions = None  # type: ignore[assignment]
+    kind: ConversationKind = None  # type: ignore[assignment]
+    max_participants: Participants = None  # type: ignore[assignment]
+    destination_url: DestinationUrl = None  # type: ignore[assignment]
+
+
+def shown(call: Call, item: Item) -> dict[str, Any]:
+    """A conversation as callers see it; `link` is its single, anonymous link."""
+    names = ("id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url")
+    return {
+        **{name: item[name] for name in names},
+        "link": f"{call.services.settings.base_url}/c/{item['code']}",
+        "links_issued": item["issued"],
+        "allow_multiple_devices": item["allow_multiple_devices"],
+        "created_at": item["created_at"],
+        "updated_at": item["updated_at"],
+    }
+
+
+def _asked(call: Call) -> Item:
+    return registry.get(call.services, call.domain, call.path["conversation_id"])
+
+
+@ROUTES.add("POST", "/v1/conversations", EDIT, "Register a conversation", body=ConversationBody, status=201,
+            creates="stored")  # fmt: skip
+def create_conversation(call: Call) -> Answer:
+    """A new conversation, as a draft, under the id given or one made here."""
+    body: ConversationBody = call.body
+    made = call.seed.identifier("cnv")
+    item = registry.add(call.services, call.domain, {**body.model_dump(), "id": body.id or made}, call.seed)
+    location = f"{call.services.settings.base_url}/v1/conversations/{item['id']}"
+    return Answer(201, shown(call, item), {"Location": location})
+
+
+@ROUTES.add("GET", "/v1/conversations", READ, "List conversations", query=("limit", "cursor"))
+def list_conversations(call: Call) -> Answer:
+    """The domain's conversations, by falling id: of those made here, the newest first."""
+    items, after = listing(call, f"domain/{call.domain}", "conversation/")
+    return page([shown(call, item) for item in items], after)
+
+
+@ROUTES.add("GET", "/v1/conversations/{conversation_id}", READ, "Read a conversation")
+def read_conversation(call: Call) -> Answer:
+    """One conversation."""
+    return Answer(200, shown(call, _asked(call)))
+
+
+@ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", body=ConversationPatch)
+def change_conversation(call: Call) -> Answer:
+    """Replace the members that are given: title and question_count always, the others only while it is a draft."""
+    item = _asked(call)
+    body: ConversationPatch = call.body
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    changes = {name: value for name, value in given.items() if value != item[name]}
+    if not changes:
+        return Answer(200, shown(call, item))
+    fixed = sorted(changes.keys() - ALWAYS)
+    when = Attr("pk").exists() & Attr("status").eq("draft") if fixed else Attr("pk").exists()
+    changes["updated_at"] = instants.text(call.services.now())
+    changed = call.services.store.update((item["pk"], item["sk"]), changes, when=when)
+    if changed is None:
+        raise Conflict(f"{', '.join(fixed)} can be changed only while the conversation is a draft.")
+    return Answer(200, shown(call, changed))
+
+
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/publish", EDIT, "Publish a conversation")
+def publish(call: Call) -> Answer:
+    """Open a draft to participants; its links work from now on."""
+    refusals = {"ended": "The conversation has ended; reopen it instead."}
+    return Answer(200, shown(call, _turned(call, ("draft",), {"status": "published"}, refusals)))
+
+
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/end", EDIT, "End a conversation")
+def end(call: Call) -> Answer:
+    """Close a published conversation; its links say so from now on."""
+    refusals = {"draft": "The conversation was never published."}
+    return Answer(200, shown(call, _turned(call, ("published",), {"status": "ended"}, refusals)))
+
+
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/reopen", EDIT, "Reopen a conversation")
+def reopen(call: Call) -> Answer:
+    """Open an ended conversation again, as flex; its links stay the same."""
+    refusals = {
+        "draft": "The conversation was never published; publish it instead.",
+        "published": "The conversation has not ended.",
+    }
+    return Answer(200, shown(call, _turned(call, ("ended",), {"status": "published", "mode": "flex"}, refusals)))
+
+
+def _turned(call: Call, before: tuple[str, ...], after: dict[str, str], refusals: dict[str, str]) -> Item:
+    """The conversation once it is what it turns into; Conflict, by its status, when it cannot be.
+
+    One that is so already stays as it is, so that a repeat answers the same.
+    """
+    key = registry.place(call.domain, call.path["conversation_id"])
+    changes = {**after, "updated_at": instants.text(call.services.now())}
+    for _ in range(3):
+        turned = call.services.store.update(key, changes, when=Attr("status").is_in(before))
+        if turned is not None:
+            return turned
+        found = call.services.store.get(*key)
+        if found is None:
+            raise NotFound
+        if all(found[name] == value for name, value in after.items()):
+            return found
+        if found["status"] in refusals:
+            raise Conflict(refusals[found["status"]])
+    raise Conflict("The conversation is being changed by others at this moment; ask again.")

@@ -1,0 +1,212 @@
+"""Bugs to plant: each is a way in which such systems have failed, and the fault tests must notice every one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chalicelib import idempotency
+from chalicelib.aws import Attr, Item, Upload, Write
+from chalicelib.exports import admission, announce, runs, sweeper, worker
+from tests.faults import scenarios
+from tests.faults.sweep import Scenario
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A planted bug, and the faults under which it shows."""
+
+    plant: Plant
+    scenario: Scenario
+    kinds: tuple[str, ...]
+    # The fewest simultaneous runs under which it shows.
+    at_once: int = 10
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    """Renewals and the commit do not ask whether the lease is still ours."""
+    patch.setattr(runs, "_ours", lambda run: Attr("status").is_in((*runs.ACTIVE, "completed")))
+
+
+def shared_key(patch: pytest.MonkeyPatch) -> None:
+    """Every attempt writes to the same key, and one that was overtaken cleans up."""
+    write = worker._write
+
+    def unfenced(services: Any, run: Item, *rest: Any) -> Any:
+        return write(services, {**run, "fence": 0}, *rest)
+
+    patch.setattr(worker, "_write", unfenced)
+
+
+def own_prefix_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Cleaning up after an overtaken attempt takes the whole run's files."""
+    files = runs.files
+
+    def erase(self: Any, prefix: str) -> None:
+        original(self, prefix.rstrip("/").rpartition("/")[0] + "/" if prefix.count("/") == 4 else prefix)
+
+    original = type_of_bucket().erase
+    patch.setattr(type_of_bucket(), "erase", erase)
+    assert files("d", "r").count("/") == 3
+
+
+def type_of_bucket() -> Any:
+    """The class of buckets."""
+    from chalicelib.aws import Bucket
+
+    return Bucket
+
+
+def unconditional_create(patch: pytest.MonkeyPatch) -> None:
+    """A repeated request writes the run's row anew."""
+
+    def careless(**action: Any) -> Write:
+        return Write(**{**action, "when": None})
+
+    patch.setattr(runs, "Write", careless)
+
+
+def no_sweeper(patch: pytest.MonkeyPatch) -> None:
+    """Nothing looks for what was lost."""
+    patch.setattr(sweeper, "sweep", lambda services: None)
+
+
+def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
+    """The run is completed first, and its file follows."""
+    late: list[Upload] = []
+    finish, complete = Upload.finish, runs.complete
+
+    def completed(services: Any, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
+        done = complete(services, run, file, warnings)
+        while late:
+            finish(late.pop())
+        return done
+
+    patch.setattr(Upload, "finish", late.append)
+    patch.setattr(runs, "complete", completed)
+
+
+def slot_kept_after_a_crash(patch: pytest.MonkeyPatch) -> None:
+    """Only the worker gives slots back; when it dies before, nobody does."""
+    kept = SimpleNamespace(admit=admission.admit, reclaim=lambda *_: None, release=lambda *_: None)
+    patch.setattr(sweeper, "admission", kept)
+
+
+def outcome_not_read_back(patch: pytest.MonkeyPatch) -> None:
+    """A refused commit is taken for a lost lease, although it was our own, whose reply was lost."""
+
+    def ended(services: Any, run: Item, changes: dict[str, Any]) -> bool:
+        changes = {**changes, "finished_at": "2026-11-21T16:36:13.250Z"}
+        return services.store.update((run["pk"], run["sk"]), changes, when=runs._ours(run)) is not None
+
+    patch.setattr(runs, "_end", ended)
+
+
+def cancel_whatever_state(patch: pytest.MonkeyPatch) -> None:
+    """A cancellation does not ask whether the run has ended."""
+
+    def canceled(services: Any, domain: str, run_id: str) -> Item:
+        run = services.store.update(runs.place(domain, run_id), {"status": "canceled", "finished_at": "now"})
+        runs.clear(services, run)
+        return run
+
+    patch.setattr(runs, "cancel", canceled)
+
+
+def cancel_forgets_the_slot(patch: pytest.MonkeyPatch) -> None:
+    """A cancellation leaves nothing due: when it dies half-way, its slot is taken for good."""
+    cancel = runs.cancel
+
+    def canceled(services: Any, domain: str, run_id: str) -> Item:
+        run = cancel_once(services, domain, run_id)
+        runs.clear(services, run)
+        return run
+
+    def cancel_once(services: Any, domain: str, run_id: str) -> Item:
+        changes = {"status": "canceled", "finished_at": "now"}
+        when = Attr("status").is_in(runs.ACTIVE)
+        run = services.store.update(runs.place(domain, run_id), changes, ("due_kind", "due_at"), when=when)
+        return run if run is not None else cancel(services, domain, run_id)
+
+    patch.setattr(runs, "cancel", canceled)
+
+
+def fresh_seed(patch: pytest.MonkeyPatch) -> None:
+    """A request that is carried out again draws new identifiers."""
+    taken_up = idempotency._taken_up
+
+    def reseeded(services: Any, *rest: Any) -> Any:
+        record = taken_up(services, *rest)
+        return {**record, "seed_entropy": "00" * 16} if isinstance(record, dict) else record
+
+    patch.setattr(idempotency, "_taken_up", reseeded)
+
+
+def never_announced_again(patch: pytest.MonkeyPatch) -> None:
+    """An end that was not announced at once never is."""
+
+    def swept(services: Any) -> None:
+        now = "9999"
+        for found in services.store.due("run", now, 200):
+            sweeper._revive(services, found)
+
+    patch.setattr(sweeper, "sweep", swept)
+
+
+def announced_unasked(patch: pytest.MonkeyPatch) -> None:
+    """An announcement that comes late sets the due time of a file that is deleted already."""
+
+    def late(services: Any, run: Item) -> None:
+        said: Mapping[str, Any] = {"announced_at": "now", "due_kind": "announce", "due_at": "2026-11-21"}
+        services.store.update((run["pk"], run["sk"]), {**said, "status": run["status"]})
+        services.store.update((run["pk"], run["sk"]), {"due_kind": "expiry", "due_at": run["expires_at"]})
+
+    patch.setattr(announce, "announce", late)
+
+
+def lease_kept_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A lease never runs out."""
+    patch.setattr(runs, "_leased", lambda services, now: {"lease_until": "9999-01-01T00:00:00.000Z", "due_kind": "run", "due_at": "9999"})  # fmt: skip
+
+
+def files_left(patch: pytest.MonkeyPatch) -> None:
+    """Deleting a file marks it deleted; its bytes stay as an old version."""
+
+    def erase(self: Any, prefix: str) -> None:
+        self.delete([key for key, _ in self.keys(prefix)])
+
+    patch.setattr(type_of_bucket(), "erase", erase)
+
+
+def expired_before_erased(patch: pytest.MonkeyPatch) -> None:
+    """An expiry that dies half-way is not taken up again."""
+
+    def expire(services: Any, domain: str, run: Item) -> None:
+        services.store.update((run["pk"], run["sk"]), {"status": "expired"}, ("due_kind", "due_at"))
+        services.bucket.erase(runs.files(domain, run["id"]))
+
+    patch.setattr(runs, "expire", expire)
+
+
+BUGS: dict[str, Bug] = {
+    "no fence": Bug(no_fence, scenarios.plain, ("zombie",)),
+    "shared key": Bug(shared_key, scenarios.plain, ("zombie",)),
+    "own prefix forgotten": Bug(own_prefix_forgotten, scenarios.plain, ("zombie",)),
+    "unconditional create": Bug(unconditional_create, scenarios.repeated, ("crash_after",)),
+    "no sweeper": Bug(no_sweeper, scenarios.rerun, ("crash_before",)),
+    "commit before upload": Bug(commit_before_upload, scenarios.plain, ("crash_before",)),
+    "slot kept after a crash": Bug(slot_kept_after_a_crash, scenarios.plain, ("crash_after",)),
+    "outcome not read back": Bug(outcome_not_read_back, scenarios.plain, ("reply_lost",)),
+    "cancel whatever state": Bug(cancel_whatever_state, scenarios.plain, ("cancel",)),
+    "cancel forgets the slot": Bug(cancel_forgets_the_slot, scenarios.canceled, ("crash_after",)),
+    "fresh seed": Bug(fresh_seed, scenarios.repeated, ("crash_after",)),
+    "never announced again": Bug(never_announced_again, scenarios.plain, ("crash_after",)),
+    "announced unasked": Bug(announced_unasked, scenarios.plain, ("delete",)),
+    "lease kept for ever": Bug(lease_kept_for_ever, scenarios.plain, ("crash_after",)),
+    "files left": Bug(files_left, scenarios.plain, ("crash_after",)),
+    "expired before erased": Bug(expired_before_erased, scenarios.expiring, ("crash_after",)),
+}

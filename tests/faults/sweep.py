@@ -1,0 +1,60 @@
+"""Play a scenario once for each planned fault, and tell what did not hold."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.injection import Fault
+from tests.faults.world import Site, World
+
+Scenario = Callable[[World], None]
+
+# FAULTS=all plays every kind at every call.
+FULL = os.environ.get("FAULTS") == "all"
+
+
+@dataclass
+class Outcome:
+    """What a sweep did: how many faults took place, and what each of those that broke something broke."""
+
+    injected: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+def play(site: Site, scenario: Scenario, *faults: Fault) -> World:
+    """The world after the scenario, its faults and the recovery, judged."""
+    world = site.world(*faults)
+    scenario(world)
+    world.recover()
+    world.verdict()
+    return world
+
+
+def calls_of(site: Site, scenario: Scenario) -> int:
+    """How many calls the scenario makes when nothing goes wrong, and that then everything holds."""
+    world = site.world()
+    scenario(world)
+    calls = len(world.injector.trace)
+    world.recover()
+    assert world.verdict() == []
+    assert world.minutes <= 1
+    return calls
+
+
+def places(calls: int, stride: int, first: int) -> Sequence[int]:
+    """The numbers of the calls at which to inject: each `stride`-th, from a start that differs between kinds."""
+    return range(calls) if FULL else range(first % stride, calls, stride)
+
+
+def sweep(site: Site, scenario: Scenario, kind: str, at: Sequence[int]) -> Outcome:
+    """Play the scenario with a fault of the kind at each of those calls."""
+    outcome = Outcome()
+    for number in at:
+        world = play(site, scenario, Fault(kind, number))
+        outcome.injected += len(world.injector.fired)
+        outcome.broken += [f"{kind} at call {number} ({_where(world)}): {what}" for what in world.broken]
+    return outcome
+
+
+def _where(world: World) -> str:
+    return ", ".join(operation for _, operation in world.injector.fired) or "never came"
