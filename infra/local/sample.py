@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import batched
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ BATCH = 1000
 
 Item = dict[str, Any]
 Progress = Callable[[str, int, int], None]
+Call = tuple[str, str, Item | None]
 
 
 class Refused(Exception):
@@ -222,26 +224,30 @@ def load(url: str, api_key: str, given: Sample, progress: Progress | None = None
     """Load a sample into the key's domain (an admin's), in batches; `progress` gets what, how many are done, of how
     many. Refused when the API refuses a part."""
     report = progress or (lambda what, done, total: None)
-    for name, attribute in given.attributes.items():
-        _send(url, api_key, "PUT", f"/v1/attributes/{name}", attribute)
-    report("attributes", len(given.attributes), len(given.attributes))
-    for number, conversation in enumerate(given.conversations, 1):
-        _send(url, api_key, "POST", "/v1/conversations", conversation)
-        _send(url, api_key, "POST", f"/v1/conversations/{conversation['id']}/publish", None)
-        report("conversations", number, len(given.conversations))
+    calls: dict[str, list[tuple[int, Call]]] = {
+        "attributes": [(1, ("PUT", f"/v1/attributes/{name}", one)) for name, one in given.attributes.items()],
+        "conversations": [(1, ("POST", "/v1/conversations", one)) for one in given.conversations],
+        "openings": [(1, ("POST", f"/v1/conversations/{one['id']}/publish", None)) for one in given.conversations],
+    }
     for what, items in (("participants", given.participants), ("events", given.events)):
-        done = 0
-        with ThreadPoolExecutor(3) as pool:
-            batches = [list(batch) for batch in batched(items, BATCH, strict=False)]
-            calls = [pool.submit(_send, url, api_key, "POST", f"/v1/{what}", {what: batch}) for batch in batches]
-            try:
-                for call, batch in zip(calls, batches, strict=True):
-                    call.result()
-                    done += len(batch)
-                    report(what, done, len(items))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        batches = (list(batch) for batch in batched(items, BATCH, strict=False))
+        calls[what] = [(len(batch), ("POST", f"/v1/{what}", {what: batch})) for batch in batches]
+    for what, counted in calls.items():
+        _send_all(url, api_key, counted, partial(report, what))
+
+
+def _send_all(url: str, api_key: str, calls: Sequence[tuple[int, Call]], report: Callable[[int, int], None]) -> None:
+    done, total = 0, sum(count for count, _ in calls)
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            sent = [(count, pool.submit(_send, url, api_key, *call)) for count, call in calls]
+            for count, answer in sent:
+                answer.result()
+                done += count
+                report(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _send(url: str, api_key: str, method: str, path: str, value: Item | None) -> None:

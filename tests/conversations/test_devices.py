@@ -22,7 +22,7 @@ def edits(text):
 
 def test_tokens_outlive_releases_so_these_are_fixed():
     assert TOKEN == "AGtJ0gAAAQIDBAUGBwgJCgsMDQ4PH75ofon2nFK5PwKFlEqxNQ"
-    assert NONCE == "AGtJ0gB6u7zfijaBMatQ90yOFlI8"
+    assert NONCE == "AGtJ0gAAAQIDBAUGBwgJCgsMDQ4PedvyeRRYLVvOmWyJDjBiwQ"
     assert devices.cookie_name("k3x9", PID) == "__Host-pp-n8kIFuNRCbxM_g"
 
 

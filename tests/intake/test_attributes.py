@@ -173,9 +173,8 @@ def test_a_value_taken_while_its_attribute_is_being_redefined_is_not_lost(commun
     services = community.deployment.services
     turns = iter(["interfere"])
 
-    def interfere(params, **_):
-        values = str(params.get("ExpressionAttributeValues"))
-        if "attribute/" in values and next(turns, None):
+    def interfere(**_):
+        if next(turns, None):
             assert community.call("DELETE", "/v1/attributes/Age").status == 204
             assert community.define("Age", "text").status == 201
 
