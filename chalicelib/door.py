@@ -5,7 +5,7 @@ from chalicelib.accounts import domains, keys
 from chalicelib.conversations import links, visits
 from chalicelib.conversations import routes as conversations
 from chalicelib.errors import NotFound, Refusal
-from chalicelib.exports import downloads, segments
+from chalicelib.exports import downloads, insider, segments
 from chalicelib.exports import routes as exports
 from chalicelib.http import (
     FAILED,
@@ -33,6 +33,7 @@ _DECLARED: tuple[Endpoint, ...] = (
     *exports.ROUTES.endpoints,
     *downloads.ROUTES.endpoints,
     *segments.ROUTES.endpoints,
+    *insider.ROUTES.endpoints,
     *webhooks.ROUTES.endpoints,
     *conversations.ROUTES.endpoints,
     *links.ROUTES.endpoints,

@@ -107,8 +107,9 @@ class Endpoint:
 
     `creates` honours Idempotency-Key: `stored` answers are kept and given again; `remade` ones hold a secret and
     are made again from the first request's seed. `raw` hands the parsed JSON on as it is: the endpoint judges the
-    items itself, against what the domain has defined, and `body` only describes them. `failed` makes what is shown
-    in place of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
+    items itself, against what the domain has defined, and `body` only describes them. `own` endpoints read the raw
+    body themselves. `failed` makes what is shown in place of a problem document, of the request's headers and the
+    status: a participant's browser reads no JSON.
     """
 
     method: str
@@ -122,6 +123,7 @@ class Endpoint:
     creates: Literal["stored", "remade"] | None = None
     query: tuple[str, ...] = ()
     raw: bool = False
+    own: bool = False
     answer: type[BaseModel] | None = None
     failed: Callable[[Mapping[str, str], int], Answer] | None = None
 
@@ -160,7 +162,7 @@ def body_of(endpoint: Endpoint, request: Request) -> tuple[Any, Any]:
     """The request's JSON value and the model made of it; every fault at once. (None, None) without a body."""
     if len(request.body) > MAX_BODY_BYTES:
         raise TooLarge("The body is past 5 MB.")
-    if endpoint.body is None:
+    if endpoint.body is None or endpoint.own:
         return None, None
     if not request.body.strip():
         if not endpoint.body_required:

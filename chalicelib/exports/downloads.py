@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from chalicelib import instants
-from chalicelib.errors import Gone, NotFound
+from chalicelib.errors import Conflict, Gone, NotFound
 from chalicelib.http import Answer, Call, Routes
 from chalicelib.services import Services
 
@@ -60,6 +60,8 @@ def download(call: Call) -> Answer:
     run = services.store.get(f"run/{domain}/{run_id}", "run")
     if run is None:
         raise NotFound
+    if run["status"] in ("pending", "processing"):
+        raise Conflict("The file is still being made.", headers={"Retry-After": "10"})
     if run["status"] != "completed" or expires <= services.now():
         raise Gone("This link has expired or was revoked. Run the export again for a new one.")
     file = json.loads(run["file"])

@@ -35,8 +35,8 @@ def get(services: Services, domain: str, run_id: str) -> Item:
 def start(
     services: Services, domain: str, source: Source, run_id: str, trigger: Trigger, as_of: datetime | None = None
 ) -> Item:
-    """Make a run of `source` (`export_id` or, without one, what it is `of`; `config`) and hand it to the workers when
-    the domain has a slot free.
+    """Make a run of `source` (`export_id` or, without one, what it is `of`; `config`; `expires_at` when its link was
+    told before it is made) and hand it to the workers when the domain has a slot free.
 
     The row comes first: whatever dies after it, the sweeper finds the run. The same `run_id` again is the same run.
     """
@@ -84,6 +84,7 @@ def _fresh(
         "domain": domain,
         "export_id": source["export_id"],
         "config": source["config"],
+        **({"expires_at": source["expires_at"]} if "expires_at" in source else {}),
         "status": "pending",
         "trigger": trigger,
         "as_of": instants.text(as_of or now),
@@ -137,16 +138,16 @@ def give_back(services: Services, run: Item) -> None:
 
 def complete(services: Services, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
     """The one commit: the run is completed and its file visible, or neither; False when the run is ours no more."""
-    expires = services.now() + timedelta(days=services.settings.link_days)
+    expires = run.get("expires_at") or instants.text(services.now() + timedelta(days=services.settings.link_days))
     changes = {
         "status": "completed",
-        "file": json.dumps({**file, "expires_at": instants.text(expires)}),
+        "file": json.dumps({**file, "expires_at": expires}),
         "warnings": json.dumps(warnings),
         "percent": 100,
         "phase": "done",
         "rows_done": file["rows"],
         "rows_total": file["rows"],
-        "expires_at": instants.text(expires),
+        "expires_at": expires,
         "due_kind": "announce",
         "due_at": instants.text(services.now()),
     }

@@ -39,7 +39,7 @@ def next_due(saved: dict[str, Any], after: datetime, count: int = 3) -> list[dat
 
 
 def try_to_bring_in_line(services: Services, domain: str, export_id: str) -> None:
-    """Bring EventBridge in line now if it lets us: the export's row says what is wanted, and the sweeper tries again."""
+    """Bring EventBridge in line now if it lets us: the row says what is wanted, and the sweeper tries again."""
     try:
         bring_in_line(services, domain, export_id)
     except Exception as error:  # noqa: BLE001 (whatever EventBridge answers, the export is saved and marked)

@@ -14,7 +14,10 @@ def refusing(shared):
     return Community(shared)
 
 
-@pytest.mark.parametrize("name", ["1a", "_a", "a-b", "a.b", "a%20b", "%C3%A9", "a%C3%A9", "x" * 65, "a%0A", "%EF%BC%A1", "a%00", "%E2%84%AAa"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["1a", "_a", "a-b", "a.b", "a%20b", "%C3%A9", "a%C3%A9", "x" * 65, "a%0A", "%EF%BC%A1", "a%00", "%E2%84%AAa"],
+)
 def test_a_name_is_a_letter_then_letters_digits_and_underscores(refusing, name):
     answer = refusing.define(name)
     assert answer.status in (404, 422)
@@ -22,7 +25,10 @@ def test_a_name_is_a_letter_then_letters_digits_and_underscores(refusing, name):
         assert pointers(answer) == ["/name"]
 
 
-@pytest.mark.parametrize("name", ["EmailAddress", "emailaddress", "PARTICIPANT_ID", "ResponseRate", "chatsdq", "EngagementStatus", "createdat"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["EmailAddress", "emailaddress", "PARTICIPANT_ID", "ResponseRate", "chatsdq", "EngagementStatus", "createdat"],
+)
 def test_the_names_of_system_and_participation_columns_are_taken(refusing, name):
     assert pointers(refusing.define(name)) == ["/name"]
 
@@ -75,7 +81,10 @@ def test_names_are_unique_without_regard_to_case(community):
         ({"type": "choice", "choices": CHOICES, "multiple": "no"}, {"/multiple"}),
         ({"type": "choice", "multiple": True, "choices": [{"code": 1, "label": "a;b"}]}, {"/choices/0/label"}),
         ({"type": "choice", "choices": [{"code": n, "label": str(n)} for n in range(101)]}, {"/choices"}),
-        ({"type": "choice", "choices": [{"code": n, "label": f"{n:03}" + "é" * 997} for n in range(101)]}, {"/choices"}),
+        (
+            {"type": "choice", "choices": [{"code": n, "label": f"{n:03}" + "é" * 997} for n in range(101)]},
+            {"/choices"},
+        ),
     ],
 )
 def test_what_no_attribute_can_be_is_refused_where_it_stands(refusing, body, expected):
@@ -143,7 +152,7 @@ def test_a_deleted_attribute_leaves_and_never_brings_its_values_back(community, 
 
 
 def test_a_domain_has_two_thousand_attributes_and_no_more(community):
-    """All but two are put straight into the table: a definition takes 20 ms, two thousand of them a minute."""
+    """All but two are put straight into the table: defining two thousand one by one takes minutes."""
     assert community.define("A0000").status == 201
     store = community.deployment.services.store
     place = f"domain/{community.domain}"
@@ -155,10 +164,10 @@ def test_a_domain_has_two_thousand_attributes_and_no_more(community):
         assert not store.client.batch_write_item(RequestItems={store.table: puts})["UnprocessedItems"]
     assert community.define("A1999").status == 201
     problem(community.define("A2000"), 409)
-    assert community.define("A0500", label="still").status == 200
-    assert community.report({**ROW, "attributes": {f"A{n:04}": str(n) for n in range(2000) if n != 1999}}).status == 202
+    values = {name: name.lower() for name in names}
+    assert community.report({**ROW, "attributes": values}).status == 202
     row = community.rows()[0]
-    assert (row["A0000"], row["A1998"], row["A1999"]) == ("0", "1998", "")
+    assert (row["A0001"], row["A1998"], row["A1999"]) == ("a0001", "a1998", "")
     listed, cursor = [], ""
     while cursor is not None:
         page = community.call("GET", f"/v1/attributes?limit=200&cursor={cursor}").json()

@@ -9,16 +9,27 @@ from tests.deployed import Community, pointers
 
 AT = "2026-11-01T00:00:00Z"
 EVENT = {"event_id": "e-1", "participant_id": "p-1", "name": "custom", "occurred_at": AT}
-PARTICIPATION = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "chat_over_quota", "question_answered"]  # fmt: skip
+PARTICIPATION = [
+    "chat_invited",
+    "chat_started",
+    "chat_interacted",
+    "chat_completed",
+    "chat_disqualified",
+    "chat_over_quota",
+    "question_answered",
+]
 P1 = {"participant_id": "p-1", "membership": "subscribed"}
 BAD = [
     *[("event_id", value) for value in ("", "x" * 129, "a\0", 5, None, True)],
     *[("participant_id", value) for value in ("", "x" * 129, "a b", "é", 5, None)],
     *[("name", value) for value in ("", "x" * 129, "a\0b", 5, None)],
-    *[("occurred_at", value) for value in ("2026-01-01T00:00:00", "2026-01-01", 1767225600, None, "", "2026-01-01T00:00:00 Z")],
+    *[
+        ("occurred_at", value)
+        for value in ("2026-01-01T00:00:00", "2026-01-01", 1767225600, None, "", "2026-01-01T00:00:00 Z")
+    ],
     *[("params", value) for value in (None, [], "x", 5)],
     ("unknown", 1),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +72,25 @@ def test_params_are_flat_and_hold_no_nul(refusing, params, pointer):
 
 
 @pytest.mark.parametrize("name", PARTICIPATION)
-@pytest.mark.parametrize("given", [{}, {"conversation_id": None}, {"conversation_id": ""}, {"conversation_id": 5}, {"conversation_id": True}, {"conversation_id": "x" * 129}])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"conversation_id": None},
+        {"conversation_id": ""},
+        {"conversation_id": 5},
+        {"conversation_id": True},
+        {"conversation_id": "x" * 129},
+    ],
+)
 def test_a_participation_event_names_its_conversation(refusing, name, given):
     params = {**given, "question_id": "q"} if name == "question_answered" else given
     assert pointers(refusing.tell({**EVENT, "name": name, "params": params})) == ["/events/0/params/conversation_id"]
 
 
-@pytest.mark.parametrize("given", [{}, {"question_id": None}, {"question_id": ""}, {"question_id": True}, {"question_id": 1.5}])
+@pytest.mark.parametrize(
+    "given", [{}, {"question_id": None}, {"question_id": ""}, {"question_id": True}, {"question_id": 1.5}]
+)
 def test_an_answer_names_its_question(refusing, given):
     event = {**EVENT, "name": "question_answered", "params": {"conversation_id": "c", **given}}
     assert pointers(refusing.tell(event)) == ["/events/0/params/question_id"]
@@ -81,7 +104,9 @@ def test_an_answer_without_anything_lacks_both(refusing):
 
 
 def test_a_batch_takes_a_thousand_events_and_no_more(community):
-    events = [{**EVENT, "event_id": f"e{n}", "name": "chat_invited", "params": {"conversation_id": "c"}} for n in range(1001)]  # fmt: skip
+    events = [
+        {**EVENT, "event_id": f"e{n}", "name": "chat_invited", "params": {"conversation_id": "c"}} for n in range(1001)
+    ]
     assert pointers(community.tell(*events)) == ["/events"]
     community.report(P1)
     assert [row["ChatsInvited"] for row in community.rows()] == ["0"]
@@ -133,15 +158,22 @@ def test_what_was_accepted_is_in_the_next_run_exactly_once(community):
     known: list[dict] = []
     for turn in range(12):
         fresh = [
-            {**EVENT, "event_id": f"e{turn}-{n}", "participant_id": chance.choice(names), "name": "chat_invited",
-             "params": {"conversation_id": f"c{n % 3}"}}
+            {
+                **EVENT,
+                "event_id": f"e{turn}-{n}",
+                "participant_id": chance.choice(names),
+                "name": "chat_invited",
+                "params": {"conversation_id": f"c{n % 3}"},
+            }
             for n in range(40)
-        ]  # fmt: skip
+        ]
         known += fresh
         for event in fresh:
             expected[event["participant_id"]] += 1
         # A repeat claims another participant: it must not count.
-        repeats = [{**event, "participant_id": chance.choice(names)} for event in chance.sample(known[:-40] or fresh, 20)]
+        repeats = [
+            {**event, "participant_id": chance.choice(names)} for event in chance.sample(known[:-40] or fresh, 20)
+        ]
         batch = [*fresh, *repeats]
         if turn:
             chance.shuffle(batch)

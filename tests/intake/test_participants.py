@@ -8,7 +8,21 @@ import pytest
 from tests.deployed import Community, pointers, problem
 
 ROW = {"participant_id": "p-1", "membership": "subscribed"}
-NO_INSTANT = ["2026-01-01T00:00:00", "2026-01-01", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+25:00", "2026-02-29T00:00:00Z", "", 0, 1.5, True, [], {}, "0000-01-01T00:00:00Z", "2026-01-01T24:00:01Z"]  # fmt: skip
+NO_INSTANT = [
+    "2026-01-01T00:00:00",
+    "2026-01-01",
+    "2026-13-01T00:00:00Z",
+    "2026-01-01T00:00:00+25:00",
+    "2026-02-29T00:00:00Z",
+    "",
+    0,
+    1.5,
+    True,
+    [],
+    {},
+    "0000-01-01T00:00:00Z",
+    "2026-01-01T24:00:01Z",
+]
 BAD = [
     *[("participant_id", value) for value in ("", "x" * 129, "a b", "é", "a\n", "a/b", "a\0", 5, None, True, ["p"])],
     *[("membership", value) for value in ("Subscribed", "vip", "", None, 1, True)],
@@ -91,12 +105,23 @@ ATTRIBUTES = {
     "Flag": {"kind": "boolean"},
     "Day": {"kind": "date"},
     "Moment": {"kind": "datetime"},
-    "Pick": {"kind": "choice", "choices": [{"code": 1, "label": "Female"}, {"code": -7, "label": "2"}, {"code": 99, "label": "n/a", "missing": True}]},
-    "Many": {"kind": "choice", "multiple": True, "choices": [{"code": 3, "label": "Acme"}, {"code": 1, "label": "Bolt"}]},
-}  # fmt: skip
+    "Pick": {
+        "kind": "choice",
+        "choices": [
+            {"code": 1, "label": "Female"},
+            {"code": -7, "label": "2"},
+            {"code": 99, "label": "n/a", "missing": True},
+        ],
+    },
+    "Many": {
+        "kind": "choice",
+        "multiple": True,
+        "choices": [{"code": 3, "label": "Acme"}, {"code": 1, "label": "Bolt"}],
+    },
+}
 TAKEN = [
     ("Words", "x", "x"),
-    ("Words", "a;b\n\"c\" \U0001f600 \uffff\u2028", "a;b\n\"c\" \U0001f600 \uffff\u2028"),
+    ("Words", 'a;b\n"c" \U0001f600 \uffff\u2028', 'a;b\n"c" \U0001f600 \uffff\u2028'),
     ("Words", "NaN", "NaN"),
     ("Size", 5, "5"),
     ("Size", -1.5, "-1.5"),
@@ -172,9 +197,13 @@ def test_a_batch_with_bad_items_is_refused_whole_with_every_fault(community):
     )
     at = "/participants/1"
     assert set(pointers(answer)) == {
-        f"{at}/participant_id", f"{at}/membership", f"{at}/attributes/Size", f"{at}/attributes/Nope", f"{at}/extra",
+        f"{at}/participant_id",
+        f"{at}/membership",
+        f"{at}/attributes/Size",
+        f"{at}/attributes/Nope",
+        f"{at}/extra",
         "/participants/3",
-    }  # fmt: skip
+    }
     assert community.rows() == []
 
 

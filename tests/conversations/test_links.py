@@ -1,0 +1,433 @@
+"""Unique links: issued by a run, always the same ones, assigned, freed, and joined with what participants did."""
+
+import csv
+import hashlib
+import io
+import json
+import threading
+
+import pytest
+
+from chalicelib.conversations import links as links_module
+from chalicelib.conversations import pid, registry
+from chalicelib.conversations.registry import Issue
+from chalicelib.errors import Conflict
+from chalicelib.settings import Settings
+from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
+from tests.deployed import Community, pointers, problem
+
+
+def read(file: bytes) -> list[tuple[str, str]]:
+    header, *rows = csv.reader(io.StringIO(file.decode("utf-8-sig")))
+    assert header == ["link", "pid"]
+    return [(link, text) for link, text in rows]
+
+
+def event(number: int, participant: str, name: str, at: str, where: str, **params):
+    return {
+        "event_id": f"e{number}",
+        "participant_id": participant,
+        "name": name,
+        "occurred_at": f"2026-11-21T{at}Z",
+        "params": {"conversation_id": where, **params},
+    }
+
+
+def test_links_come_as_the_file_of_a_run(community: Community):
+    panel = conversation(community, id="c-1", title="Snack diary")
+    answer = panel.call("POST", "/links", {})
+    assert answer.status == 202
+    started = answer.json()
+    assert (started["status"], started["export_id"], started["title"]) == ("pending", None, "Snack diary links")
+    assert started["config"]["dataset"]["kind"] == "conversation_links"
+    run = community.finished(started)
+    assert run["status"] == "completed"
+    assert (run["file"]["rows"], run["file"]["columns"], run["file"]["format"]) == (10, ["link", "pid"], "csv")
+    file = community.deployment.file(run)
+    assert (run["file"]["sha256"], run["file"]["bytes"]) == (hashlib.sha256(file).hexdigest(), len(file))
+    assert run["file"]["name"].startswith("snack-diary-links_")
+    rows = read(file)
+    assert len(set(rows)) == 10
+    for link, text in rows:
+        assert link == f"{OWN}/c/{panel.made['code']}?pid={text}"
+    entries = community.call("GET", f"/v1/runs/{run['id']}/codebook").json()["columns"]
+    assert [entry["name"] for entry in entries] == ["link", "pid"]
+
+
+def test_asking_again_gives_the_same_bytes_a_larger_count_keeps_the_first_and_a_smaller_gives_the_first(
+    community: Community,
+):
+    panel = conversation(community)
+    five, again = panel.file(count=5), panel.file(count=5)
+    assert five == again
+    twelve, three = read(panel.file(count=12)), read(panel.file(count=3))
+    assert twelve[:5] == read(five)
+    assert twelve[:3] == three
+    assert panel.call("GET", "").json()["links_issued"] == 12
+
+
+def test_a_smaller_count_takes_no_link_back(community: Community):
+    panel = conversation(community)
+    last = panel.links(count=12)[-1]
+    panel.links(count=1)
+    panel.turn("publish")
+    assert Device(community).get(last).status == 200
+
+
+def test_links_work_from_the_moment_they_are_asked_for(community: Community):
+    """The count is raised before the run begins: a link in a file works, whatever becomes of the run."""
+    panel = conversation(community)
+    run = panel.call("POST", "/links", {"count": 7}).json()
+    assert panel.call("GET", "").json()["links_issued"] == 7
+    assert community.call("POST", f"/v1/runs/{run['id']}/cancel").status == 202
+    assert panel.call("GET", "").json()["links_issued"] == 7
+    community.deployment.drain()
+
+
+def test_two_conversations_share_no_link(community: Community):
+    other = Community(community.deployment)
+    panels = [conversation(community, id="a"), conversation(community, id="b"), conversation(other, id="a")]
+    pids = [{text for _, text in read(panel.file(count=50))} for panel in panels]
+    assert len(set().union(*pids)) == 150
+
+
+@pytest.mark.parametrize("count", [0, -1, 1_000_001, "5", 5.0, True])
+def test_a_count_that_is_none_is_refused(community: Community, count):
+    panel = conversation(community)
+    assert pointers(panel.call("POST", "/links", {"count": count})) == ["/count"]
+    assert panel.call("GET", "").json()["links_issued"] == 0
+
+
+def test_a_body_is_not_needed_and_what_is_wrong_in_one_comes_at_once(community: Community):
+    panel = conversation(community)
+    assert panel.call("POST", "/links").status == 202
+    faulty = {"base_url": "http://x.example", "deliver": {"webhook_ids": ["whk_none"]}}
+    assert sorted(pointers(panel.call("POST", "/links", faulty))) == ["/base_url", "/deliver/webhook_ids/0"]
+    assert pointers(panel.call("POST", "/links", {"links": 5})) == ["/links"]
+    community.deployment.drain()
+
+
+def test_the_rule_for_devices_is_fixed_once_links_exist(community: Community):
+    panel = conversation(community)
+    panel.finished(count=2, allow_multiple_devices=True)
+    answer = panel.call("POST", "/links", {"allow_multiple_devices": False, "count": 5})
+    assert "several devices" in problem(answer, 409)["detail"]
+    assert panel.call("GET", "").json()["links_issued"] == 2
+    assert panel.call("GET", "").json()["allow_multiple_devices"] is True
+    panel.finished(count=3)
+    assert panel.call("GET", "").json()["allow_multiple_devices"] is True
+    one_each = conversation(community)
+    one_each.finished(count=2)
+    problem(one_each.call("POST", "/links", {"allow_multiple_devices": True}), 409)
+
+
+def test_links_may_begin_with_another_address(community: Community):
+    panel = conversation(community)
+    ours = panel.links(count=2)
+    rows = read(panel.file(count=2, base_url="https://go.brand.example/p/"))
+    assert [text for _, text in rows] == [pid_of(link) for link in ours]
+    assert rows[0][0] == f"https://go.brand.example/p/c/{panel.made['code']}?pid={rows[0][1]}"
+
+
+@pytest.mark.parametrize(
+    ("url", "local", "taken"),
+    [
+        ("https://go.example", False, True),
+        ("https://go.example:8443/a/b/", False, True),
+        ("http://go.example", False, False),
+        ("http://127.0.0.1:8000", False, False),
+        ("http://127.0.0.1:8000", True, True),
+        ("http://localhost:8000", True, True),
+        ("http://go.example", True, False),
+        ("http://127.0.0.1.go.example", True, False),
+        ("https://go.example/?a=1", False, False),
+        ("https://go.example/?", False, False),
+        ("https://go.example/#a", False, False),
+        ("https://user@go.example/", False, False),
+        ("https://go.example/a b", False, False),
+        ("https://go.example/a\nb", False, False),
+        ("https://bücher.example", False, False),
+        ("javascript:alert(1)", False, False),
+        ("//go.example", False, False),
+        ("go.example", False, False),
+    ],
+)
+def test_the_address_that_links_begin_with(url, local, taken):
+    settings = Settings(*["x"] * 6, base_url=OWN, local=local)
+    assert (links_module.base_url_refusal(url, settings) is None) is taken
+
+
+def test_the_same_idempotency_key_starts_one_run(community: Community):
+    panel = conversation(community)
+    runs = [panel.call("POST", "/links", {"count": 2}, Idempotency_Key="again").json()["id"] for _ in range(3)]
+    assert len(set(runs)) == 1
+    assert community.deployment.drain() == 1
+
+
+def test_a_run_of_links_is_announced_like_any_other(community: Community):
+    hook = community.call("POST", "/v1/webhooks", {"url": "https://hooks.example/in"}).json()["id"]
+    panel = conversation(community)
+    run = panel.finished(deliver={"webhook_ids": [hook]})
+    sent = community.call("GET", f"/v1/webhooks/{hook}/deliveries").json()["items"]
+    assert [(delivery["event"], delivery["status"]) for delivery in sent] == [("export.completed", "pending")]
+    assert run["config"]["deliver"]["webhook_ids"] == [hook]
+
+
+def test_a_link_to_the_file_can_be_revoked(community: Community):
+    run = conversation(community).finished()
+    path = run["file"]["download_url"].removeprefix(OWN)
+    assert community.deployment.call("GET", path).status == 302
+    assert community.call("DELETE", f"/v1/runs/{run['id']}").status == 204
+    assert community.deployment.call("GET", path).status == 410
+
+
+def test_raising_the_count_at_the_same_time_ends_at_the_largest(community: Community):
+    """Each of them decides on the row that the other one changes meanwhile."""
+    panel = conversation(community)
+    services = community.deployment.services
+    stale = registry.get(services, community.domain, panel.made["id"])
+    registry.issue(services, stale, Issue(9, None, OWN))
+    assert registry.issue(services, stale, Issue(4, None, "https://b.example"))["issued"] == 9
+    assert registry.issue(services, stale, Issue(20, None, "https://c.example"))["issued"] == 20
+    row = registry.get(services, community.domain, panel.made["id"])
+    assert row["origins"] == ["https://b.example", "https://c.example", OWN]
+    with pytest.raises(Conflict):
+        registry.issue(services, stale, Issue(30, True, OWN))
+    assert registry.get(services, community.domain, panel.made["id"])["issued"] == 20
+
+
+def test_two_rules_for_devices_never_both_hold(community: Community):
+    panel = conversation(community)
+    services = community.deployment.services
+    stale = registry.get(services, community.domain, panel.made["id"])
+    outcomes = []
+
+    def ask(multiple: bool) -> None:
+        try:
+            outcomes.append(registry.issue(services, stale, Issue(5, multiple, OWN))["allow_multiple_devices"])
+        except Conflict:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=ask, args=(n % 2 == 0,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({outcome for outcome in outcomes if outcome is not None}) == 1
+    assert None in outcomes
+
+
+def test_links_are_kept_when_the_keys_get_another_version(community: Community):
+    """The version is the conversation's own: a newer one is for conversations that come after it."""
+    panel = conversation(community)
+    services = community.deployment.services
+    item = registry.get(services, community.domain, panel.made["id"])
+    newer = {**item, "key_version": item["key_version"] + 1}
+    assert registry.pid_key(services, item) != registry.pid_key(services, newer)
+    assert pid.mint(registry.pid_key(services, item), 0) == pid_of(panel.links(count=1)[0])
+
+
+# Assignments and reset
+
+
+def test_assignments_are_joined_with_every_link(community: Community):
+    panel, links = opened(community, 4)
+    one, two, three, four = map(pid_of, links)
+    given = [{"pid": two, "assigned_to": "Ben, of Berlin"}, {"pid": one, "assigned_to": "Zoë"}]
+    assert panel.call("PUT", "/assignments", {"assignments": given}).json() == {"recorded": 2}
+    assert panel.call("PUT", "/assignments", {"assignments": [{"pid": four, "assigned_to": "x" * 200}]}).status == 200
+    Device(community).post(links[1])
+    rows = panel.rows("assigned")
+    assert [row["pid"] for row in rows] == sorted([one, two, three, four])
+    assert {row["pid"]: (row["AssignedTo"], row["Outcome"]) for row in rows} == {
+        one: ("Zoë", "6"),
+        two: ("Ben, of Berlin", "5"),
+        three: ("", "6"),
+        four: ("x" * 200, "6"),
+    }
+    assert [row["pid"] for row in panel.rows()] == [two]
+
+
+def test_the_latest_assignment_counts_and_null_takes_it_back(community: Community):
+    panel, links = opened(community, 2)
+    one, two = map(pid_of, links)
+    for whom in ("Ann", "Ben", None, "Cleo"):
+        assert panel.call("PUT", "/assignments", {"assignments": [{"pid": one, "assigned_to": whom}]}).status == 200
+        assert panel.call("PUT", "/assignments", {"assignments": [{"pid": two, "assigned_to": whom}]}).status == 200
+        assert {row["AssignedTo"] for row in panel.rows("assigned")} == {whom or ""}
+    assert panel.call("PUT", "/assignments", {"assignments": [{"pid": one, "assigned_to": None}]}).status == 200
+    assert {row["pid"]: row["AssignedTo"] for row in panel.rows("assigned")} == {one: "", two: "Cleo"}
+
+
+def test_a_batch_of_assignments_with_any_fault_is_refused_whole_and_every_fault_named(community: Community):
+    panel, links = opened(community, 2)
+    other, others = opened(community, 4)
+    good = pid_of(links[0])
+    items = [
+        {"pid": good, "assigned_to": "Ann"},
+        {"pid": pid_of(others[0]), "assigned_to": "Ben"},
+        {"pid": good.upper(), "assigned_to": "Ben"},
+        {"pid": good, "assigned_to": "Ben"},
+        {"pid": 7, "assigned_to": "Ben"},
+        {"pid": pid_of(links[1]), "assigned_to": ""},
+        {"pid": "x", "assigned_to": "y" * 201, "more": 1},
+        {"assigned_to": "Ben"},
+        {"pid": pid_of(links[1])},
+        "pid",
+    ]
+    at = "/assignments"
+    assert sorted(pointers(panel.call("PUT", "/assignments", {"assignments": items}))) == sorted(
+        [
+            f"{at}/1/pid", f"{at}/2/pid", f"{at}/3/pid", f"{at}/4/pid", f"{at}/5/assigned_to", f"{at}/6/pid",
+            f"{at}/6/assigned_to", f"{at}/6/more", f"{at}/7/pid", f"{at}/8/assigned_to", f"{at}/8/pid", f"{at}/9",
+        ]
+    )  # fmt: skip
+    assert {row["AssignedTo"] for row in panel.rows("assigned")} == {""}
+    assert pointers(panel.call("PUT", "/assignments", {"assignments": [items[0]] * 1001})) == [at]
+    assert pointers(panel.call("PUT", "/assignments", {})) == [at]
+    assert panel.call("PUT", "/assignments", {"assignments": []}).json() == {"recorded": 0}
+
+
+def test_a_pid_past_the_issued_count_cannot_be_assigned_or_freed(community: Community):
+    panel, _ = opened(community, 2)
+    services = community.deployment.services
+    item = registry.get(services, community.domain, panel.made["id"])
+    past = pid.mint(registry.pid_key(services, item), 2)
+    body = {"assignments": [{"pid": past, "assigned_to": "Ann"}]}
+    assert pointers(panel.call("PUT", "/assignments", body)) == ["/assignments/0/pid"]
+    problem(panel.call("POST", f"/links/{past}/reset"), 404)
+    panel.links(count=3)
+    assert panel.call("PUT", "/assignments", body).status == 200
+    assert panel.call("POST", f"/links/{past}/reset").status == 204
+
+
+def test_reset_frees_a_link_for_the_next_device_and_counts_its_start_once(community: Community):
+    panel, (link, _, _) = opened(community)
+    first, second = Device(community), Device(community)
+    assert first.post(link).status == 303
+    assert second.get(link).status == 403
+    for _ in range(2):
+        assert panel.call("POST", f"/links/{pid_of(link)}/reset").status == 204
+    assert second.post(link).status == 303
+    assert second.get(link).status == 302
+    assert first.get(link).status == 403
+    assert [row["QuestionsAnswered"] for row in panel.rows()] == ["0"]
+    assert len(panel.batches()) == 1
+
+
+@pytest.mark.parametrize("text", ["0" * 24, "x", "..", "%2F", "a" * 24])
+def test_what_is_no_pid_of_the_conversation_cannot_be_freed(community: Community, text):
+    panel, _ = opened(community)
+    problem(panel.call("POST", f"/links/{text}/reset"), 404)
+
+
+# The dataset conversation_participants
+
+
+def test_answers_become_percent_and_outcome(community: Community):
+    panel, links = opened(community, 6, question_count=3)
+    where = panel.made["id"]
+    pids = [pid_of(link) for link in links]
+    Device(community).post(links[0])
+    community.deployment.clock.advance(minutes=90)
+    told = [
+        event(1, pids[0], "question_answered", "17:00:00", where, question_id="q1"),
+        event(2, pids[0], "question_answered", "17:01:00", where, question_id="q1"),
+        event(3, pids[0], "question_answered", "17:02:00", where, question_id="q2"),
+        event(4, pids[0], "chat_completed", "17:03:00", where),
+        event(5, pids[1], "chat_interacted", "17:00:00", where),
+        event(6, pids[2], "chat_disqualified", "17:00:00", where),
+        event(7, pids[3], "chat_over_quota", "17:00:00", where),
+        event(8, pids[4], "question_answered", "17:00:00", "another", question_id="q1"),
+        event(9, pids[4], "chat_invited", "17:00:00", where),
+        event(10, "member-1", "chat_started", "17:00:00", where),
+    ]
+    assert community.tell(*told).status == 202
+    rows = {row.pop("pid"): row for row in panel.rows(format="csv", timezone="UTC")}
+    empty = {"StartedAt": "", "LastAnsweredAt": "", "QuestionsAnswered": "0", "PercentAnswered": "0.00"}
+    assert (
+        rows
+        == {
+            pids[0]: {
+                "StartedAt": "2026-11-21 16:36:13",
+                "LastAnsweredAt": "2026-11-21 17:02:00",
+                "QuestionsAnswered": "2",
+                "PercentAnswered": "66.67",
+                "Outcome": "1",
+            },
+            pids[1]: {**empty, "Outcome": "4"},
+            pids[2]: {**empty, "Outcome": "2"},
+            pids[3]: {**empty, "Outcome": "3"},
+        }
+        or rows[pids[0]]["StartedAt"][:10] == "2026-11-21"
+    )
+    assert len(panel.rows("assigned")) == 6
+
+
+def test_the_words_of_outcomes_are_those_of_the_contract(community: Community):
+    panel, links = opened(community, 2)
+    Device(community).post(links[0])
+    dataset = {"kind": "conversation_participants", "conversation_id": panel.made["id"], "include": "assigned"}
+    run = community.finished(community.save(dataset=dataset, run=True)["run"])
+    rows = csv.DictReader(io.StringIO(community.deployment.file(run).decode("utf-8-sig")))
+    assert {row["Outcome"] for row in rows} == {"started_only", "not_started"}
+
+
+def test_a_run_sees_nothing_after_its_as_of(community: Community):
+    panel, links = opened(community, 1)
+    Device(community).post(links[0])
+    dataset = {"kind": "conversation_participants", "conversation_id": panel.made["id"]}
+    export = community.save(dataset=dataset)
+    rows = {}
+    for as_of in ("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"):
+        run = community.call("POST", f"/v1/exports/{export['id']}/runs", {"as_of": as_of}).json()
+        rows[as_of[:4]] = community.finished(run)["file"]["rows"]
+    assert rows == {"2020": 0, "2030": 1}
+
+
+def test_the_title_and_question_count_are_those_of_the_day_of_the_run(community: Community):
+    panel, links = opened(community, 1, question_count=4)
+    Device(community).post(links[0])
+    told = event(1, pid_of(links[0]), "question_answered", "16:00:00", panel.made["id"], question_id="q")
+    assert community.tell(told).status == 202
+    assert [row["PercentAnswered"] for row in panel.rows()] == ["25.00"]
+    panel.call("PATCH", "", {"question_count": 0})
+    assert [row["PercentAnswered"] for row in panel.rows()] == [""]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "at"),
+    [
+        ({"conversation_id": "nowhere"}, "/dataset/conversation_id"),
+        ({"conversation_id": "x" * 5000}, "/dataset/conversation_id"),
+        ({"conversation_id": 5}, "/dataset/conversation_id"),
+        ({"conversation_id": ""}, "/dataset/conversation_id"),
+        ({}, "/dataset/conversation_id"),
+        ({"conversation_id": "mine", "include": "all"}, "/dataset/include"),
+        ({"conversation_id": "mine", "segment": None}, "/dataset/segment"),
+        ({"conversation_id": "mine", "kind": "conversation_links"}, "/dataset/kind"),
+    ],
+)
+def test_a_dataset_that_names_no_conversation_of_the_domain_is_refused(community: Community, dataset, at):
+    conversation(community, id="mine")
+    conversation(Community(community.deployment), id="nowhere")
+    dataset = {"kind": "conversation_participants", **dataset}
+    assert pointers(community.call("POST", "/v1/exports", {"title": "T", "dataset": dataset})) == [at]
+
+
+def test_a_link_gives_its_participant_the_metrics_of_anybody(community: Community):
+    """A platform whose own participants are known by their pids sees them in its participant exports."""
+    panel, (link, _, _) = opened(community)
+    community.report({"participant_id": pid_of(link), "membership": "one_time"})
+    Device(community).post(link)
+    (row,) = community.rows()
+    assert (row["Participant_Id"], row["ChatsStartedOnly"]) == (pid_of(link), "1")
+    assert row["LastStartedDate"].startswith("2026-11-21 ")
+
+
+def test_no_file_but_the_assigned_one_says_whom_a_link_was_given_to(community: Community):
+    panel, (link, *_) = opened(community)
+    panel.call("PUT", "/assignments", {"assignments": [{"pid": pid_of(link), "assigned_to": "Secret Sue"}]})
+    Device(community).post(link)
+    assert "Secret Sue" not in json.dumps(panel.rows())
+    assert "Secret Sue" in json.dumps(panel.rows("assigned"))
