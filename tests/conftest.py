@@ -47,9 +47,8 @@ class Deployment:
 
     def call(self, method: str, path: str, key: str | None = None, body: Any = None, **headers: str) -> Any:
         """The app's answer to a request, by way of the gateway's own event."""
-        from infra.local.gateway import Request, invoke
-
         import app
+        from infra.local.gateway import Request, invoke
 
         app._kept["services"] = self.services
         given = {name.replace("_", "-"): value for name, value in headers.items()}

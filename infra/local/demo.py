@@ -153,9 +153,7 @@ def raw(client: Client, until: datetime) -> None:
         events = {
             "start": "2020-01-01T00:00:00Z",
             "end": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "wanted": [
-                {"event_name": "journey_product_action", "params": ["journey_id", "action_code", "channel_code"]}
-            ],
+            "wanted": [{"event_name": "journey_product_action", "params": params}],
         }
         body = {
             "title": "Journey data",

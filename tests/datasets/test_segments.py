@@ -364,6 +364,30 @@ def test_params_are_compared_by_their_json_type(where, matches):
     assert found(con, {"event": "purchase", "where": [{"param": "x", **where}]}) == matches
 
 
+@pytest.mark.parametrize(
+    ("op", "value", "matches"),
+    [
+        ("gte", "2026-03-01", {"day", "later day"}),
+        ("gt", "2026-03-01", {"later day"}),
+        ("lt", "2026-03-02", {"day"}),
+        ("lte", "2026-03-01T00:00:00Z", {"instant", "same instant"}),
+        ("gte", "2026-03-01T00:00:00+00:00", {"instant", "same instant", "later instant"}),
+        ("gt", "2026-02-28T16:00:00-08:00", {"later instant"}),
+        ("gt", 0, {"number"}),
+    ],
+)
+def test_days_are_compared_with_days_instants_with_instants_and_nothing_else(op, value, matches):
+    values = {
+        "day": "2026-03-01", "later day": "2026-03-02", "instant": "2026-03-01T00:00:00Z",
+        "same instant": "2026-03-01 05:30:00+05:30", "later instant": "2026-03-01t00:00:00.000001z", "number": 20260301,
+        "year 0": "0000-01-01", "instant of year 0": "0000-01-01T00:00:00Z", "no day": "2026-02-30",
+        "naive": "2026-03-01T00:00:00", "words": "yesterday", "null": None, "boolean": True,
+    }  # fmt: skip
+    events = [event(name, name, "purchase", AS_OF, x=held) for name, held in values.items()]
+    con = opened(PROFILE, [person(name) for name in values], events)
+    assert found(con, {"event": "purchase", "where": [{"param": "x", "op": op, "values": [value]}]}) == matches
+
+
 def test_whole_numbers_past_a_double_are_told_apart_by_their_digits():
     ids = {"a": 9007199254740992, "b": 9007199254740993, "c": 1234567890123456789012345678901234567890}
     events = [event(name, name, "purchase", AS_OF, id=value) for name, value in ids.items()]
