@@ -12,6 +12,7 @@ from typing import Any
 
 from moto import mock_aws
 
+from chalicelib import telemetry
 from chalicelib.aws import Aws
 from chalicelib.services import Services
 from tests.conftest import Clock, Deployment, resources
@@ -29,6 +30,20 @@ def deployed(folder: Path) -> Iterator[Deployment]:
         settings = replace(resources(), scratch=str(folder / "scratch"))
         services = Services(settings, Aws(), clock, sleep=lambda seconds: clock.advance(seconds=seconds))
         yield Deployment(services, clock, folder)
+
+
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What reaches the log for as long as the context lasts."""
+    written = io.StringIO()
+    handlers = [(handler, handler.stream) for handler in telemetry.logger.handlers]
+    for handler, _ in handlers:
+        handler.setStream(written)
+    try:
+        yield written
+    finally:
+        for handler, stream in handlers:
+            handler.setStream(stream)
 
 
 @dataclass

@@ -6,19 +6,25 @@ import pytest
 
 from chalicelib import door, telemetry
 from chalicelib.http import Endpoint, Principal, Request
-from tests.deployed import deployed
+from tests.deployed import deployed, logged
 
 SECRET = "canary-7f3a"
 
 
-def lines(capsys):
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+@pytest.fixture
+def log():
+    with logged() as written:
+        yield written
+
+
+def lines(log):
+    return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize("say", [telemetry.record, telemetry.alarm])
-def test_an_allow_listed_field_is_written(say, capsys):
+def test_an_allow_listed_field_is_written(say, log):
     say("something happened", run_id="run_1", rows=3)
-    (line,) = lines(capsys)
+    (line,) = lines(log)
     assert (line["message"], line["run_id"], line["rows"]) == ("something happened", "run_1", 3)
 
 
@@ -26,11 +32,11 @@ def test_an_allow_listed_field_is_written(say, capsys):
 @pytest.mark.parametrize(
     "name", ["email", "title", "participant_id", "token", "key", "link", "pid", "detail", "body", "url"]
 )
-def test_any_other_field_is_a_mistake_of_ours_and_nothing_is_written(say, name, capsys):
+def test_any_other_field_is_a_mistake_of_ours_and_nothing_is_written(say, name, log):
     with pytest.raises(KeyError, match=name) as raised:
         say("something happened", **{name: SECRET, "run_id": "run_1"})
     assert SECRET not in str(raised.value)
-    assert lines(capsys) == []
+    assert lines(log) == []
 
 
 def raised(depth):
@@ -62,7 +68,7 @@ def test_a_failure_that_was_never_raised_has_no_place():
     assert telemetry.failure(ValueError(SECRET)) == {"error": "ValueError", "where": ""}
 
 
-def test_what_a_request_fails_with_reaches_neither_the_caller_nor_the_log(tmp_path, capsys, caplog):
+def test_what_a_request_fails_with_reaches_neither_the_caller_nor_the_log(tmp_path, log, caplog):
     def act(call):
         raise RuntimeError(f"{call.path['name']} {call.body} {call.headers}")
 
@@ -76,7 +82,7 @@ def test_what_a_request_fails_with_reaches_neither_the_caller_nor_the_log(tmp_pa
     assert answer.status == 500
     assert answer.media_type == "application/problem+json"
     assert SECRET not in str(answer)
-    failed, said = lines(capsys)
+    failed, said = lines(log)
     assert (failed["level"], failed["error"], failed["route"]) == ("ERROR", "RuntimeError", "/v1/things/{name}")
     assert (said["message"], said["status"], said["domain"]) == ("request", 500, "demo")
     assert SECRET not in str((failed, said))

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Past this, a double has no digits left for decimals, and DuckDB's DECIMAL no room for both.
 _EXACT_DECIMALS = 1_000_000_000
 _MOST_FIXED_DECIMALS = 6
+# The largest number below 1e-4, from where on DuckDB shows an exponent.
+_SMALL = "9.999999999999999e-05"
 
 
 def write(
@@ -32,7 +35,7 @@ def write(
 ) -> list[str]:
     """Send `result` as CSV to the sink; answers the warnings. Raises what the sink or the query raises."""
     alone = len(columns) == 1
-    measured = measure(con, columns, _limits_and_gaps if alone else limits)
+    measured = measure(con, columns, _limits_and_gaps if alone else _limits)
     cells = [_cell(column, f"c{at}", options, zone, measured[at]) for at, column in enumerate(columns)]
     if alone:
         cells = [f"coalesce({cells[0]}, '')"]
@@ -61,7 +64,14 @@ def header(columns: Sequence[Column], options: "CsvOptions") -> bytes:
 
 
 def _limits_and_gaps(column: Column, expression: str) -> dict[str, str]:
-    return limits(column, expression) | {"missing": f"count_if({expression} IS NULL)"}
+    return _limits(column, expression) | {"missing": f"count_if({expression} IS NULL)"}
+
+
+def _limits(column: Column, expression: str) -> dict[str, str]:
+    wanted = limits(column, expression)
+    if column.type == "number" and column.decimals is None:
+        wanted["small"] = f"count_if({expression} BETWEEN -{_SMALL} AND {_SMALL} AND {expression} <> 0)"
+    return wanted
 
 
 def _blank_lines(column: Column, found: Measured) -> list[str]:
@@ -74,11 +84,16 @@ def _blank_lines(column: Column, found: Measured) -> list[str]:
 
 def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, found: Measured) -> str:
     """The SQL of the column's cells as VARCHAR, NULL where the value is missing or does not fit."""
+    if options.formula_guard and column.type == "choice":
+        column = replace(column, choices=tuple(replace(one, label=guarded(one.label)) for one in column.choices))
     text = _TEXT[column.type](column, expression, options.values, zone, found)
+    if options.formula_guard and column.type == "text":
+        text = guarded_sql(text)
+    if options.formula_guard and column.type == "choices":
+        text = once(text, "text", guarded_sql("text"))
     if found.get("outside"):
         text = f"CASE WHEN {within(column, expression)} THEN {text} END"
-    is_text = column.type in ("text", "choices") or (column.type == "choice" and options.values == "labels")
-    return guarded_sql(text) if is_text and options.formula_guard else text
+    return text
 
 
 type _Values = Literal["labels", "codes"]
@@ -88,8 +103,10 @@ def _datetime(_column: Column, expression: str, _values: _Values, zone: str, fou
     return f"date_trunc('second', {wall_clock_of(expression, zone, found)})::VARCHAR"
 
 
-def _number(column: Column, expression: str, _values: _Values, _zone: str, _found: Measured) -> str:
-    return fixed(expression, column.decimals) if column.decimals is not None else shortest(expression)
+def _number(column: Column, expression: str, _values: _Values, _zone: str, found: Measured) -> str:
+    if column.decimals is not None:
+        return fixed(expression, column.decimals)
+    return shortest(expression, small=bool(found["small"]))
 
 
 def _choice(column: Column, expression: str, values: _Values, _zone: str, _found: Measured) -> str:
@@ -116,16 +133,25 @@ _TEXT: dict[str, Callable[[Column, str, _Values, str, Measured], str]] = {
 }
 
 
-def shortest(expression: str) -> str:
-    """The SQL of a DOUBLE in the fewest digits that read back as it; no exponent from 1e-15 up to 9e18."""
-    digits = f"abs({expression})::VARCHAR"
-    zeros = f"repeat('0', split_part({digits}, 'e-', 2)::INTEGER - 1)"
-    small = f"if({expression} < 0, '-0.', '0.') || {zeros} || replace(split_part({digits}, 'e-', 1), '.', '')"
-    return (
-        f"CASE WHEN {expression} = trunc({expression}) AND abs({expression}) < 9e18 THEN {expression}::BIGINT::VARCHAR"
-        f" WHEN abs({expression}) < 1e-4 AND abs({expression}) >= 1e-15 THEN {small}"
-        f" ELSE {expression}::VARCHAR END"
-    )
+def once(expression: str, name: str, use: str) -> str:
+    """The SQL of `use`, in which `name` stands for the expression as often as it likes (see `cells`)."""
+    return f"list_transform([{expression}], lambda {name}: {use})[1]"
+
+
+def shortest(expression: str, *, small: bool = True) -> str:
+    """The SQL of a DOUBLE in the fewest digits that read back as it; no exponent from 1e-15 up to 9e18.
+
+    `small` tells whether values from 1e-15 to 1e-4, which DuckDB shows with an exponent, are to be looked for.
+    """
+    whole = f"{expression} = trunc({expression}) AND {expression} BETWEEN -9e18 AND 9e18"
+    rest = f"{expression}::VARCHAR"
+    if small:
+        zeros = "repeat('0', split_part(digits, 'e-', 2)::INTEGER - 1)"
+        plain = f"'0.' || {zeros} || replace(split_part(digits, 'e-', 1), '.', '')"
+        plain = f"if({expression} < 0, '-', '') || {once(f'abs({expression})::VARCHAR', 'digits', plain)}"
+        tiny = f"{expression} BETWEEN -1e-15 AND 1e-15"
+        rest = f"CASE WHEN {expression} BETWEEN -{_SMALL} AND {_SMALL} AND NOT ({tiny}) THEN {plain} ELSE {rest} END"
+    return f"CASE WHEN {whole} THEN {expression}::BIGINT::VARCHAR ELSE {rest} END"
 
 
 def fixed(expression: str, decimals: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..table import Column
-from .cells import Measured, limits, literal, measure, source, wall_clock_of, within
+from .cells import Measured, limits, literal, measure, number_list, source, wall_clock_of, within
 from .spss_rules import EXACT_INTEGER, FIRST_DATE, TEXT_BYTES, Plan, Variable, plan
 from .stream import Sink
 
@@ -62,7 +62,7 @@ def write(
 
     Datetimes are the zone's wall clock, cut to seconds. Raises what the sink or the query raises.
     """
-    measured = measure(con, columns, measurements)
+    measured = _measured(con, columns)
     planned = plan(columns, measured, zone)
     rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
     layout = Layout.of(planned.variables)
@@ -80,40 +80,48 @@ def write(
 
 def measurements(column: Column, expression: str) -> dict[str, str]:
     """The aggregates that `plan` decides from, by name."""
-    fits = _fits(column, expression)
     match column.type:
         case "text":
             return _text_measurements(expression)
         case "choices" if not column.choices:
             return _text_measurements(_codes_as_text(expression))
         case "choices":
-            codes = f"[{', '.join(str(choice.code) for choice in column.choices)}]::INTEGER[]"
+            codes = number_list([choice.code for choice in column.choices])
             return {"unknown": f"count_if(NOT list_has_all({codes}, {expression}))"}
         case "integer":
             inexact = f"count_if({expression} NOT BETWEEN -{EXACT_INTEGER} AND {EXACT_INTEGER})"
             return {"low": f"min({expression})", "high": f"max({expression})", "inexact": inexact}
         case "number":
             return {
-                "outside": f"count_if(NOT ({fits}))",
-                "low": f"min(CASE WHEN {fits} THEN {expression} END)",
-                "high": f"max(CASE WHEN {fits} THEN {expression} END)",
-                "fractional": f"count_if({fits} AND {expression} <> trunc({expression}))",
+                "outside": f"count_if(NOT ({_fits(column, expression)}))",
+                "low": f"min({expression})",
+                "high": f"max({expression})",
+                "fractional": f"count_if({expression} <> trunc({expression}))",
             }
         case _:
             return limits(column, expression, FIRST_DATE)
 
 
 def _text_measurements(expression: str) -> dict[str, str]:
-    # Taking NULs out is slow, so it is done only to texts that are too long as they are; `bytes` counts NULs too, to
-    # no harm. A CASE, for AND would work it out for every row.
-    too_long = f"strlen(replace({expression}, chr(0), '')) > {TEXT_BYTES}"
+    # `bytes` counts NULs too, which makes a column wider than it must be, to no harm.
     return {
         "bytes": f"max(strlen({expression}))",
         "nuls": f"count_if(contains({expression}, chr(0)))",
-        "long": f"count_if(CASE WHEN strlen({expression}) > {TEXT_BYTES} THEN {too_long} ELSE false END)",
         "trailing": f"count_if(suffix({expression}, ' '))",
         "empty": f"count_if({expression} = '')",
     }
+
+
+def _measured(con: "duckdb.DuckDBPyConnection", columns: Sequence[Column]) -> list[Measured]:
+    """What `measurements` asks for; and for the columns that may have them, how many texts are too long."""
+    first = measure(con, columns, measurements)
+    wide = {column.name for column, found in zip(columns, first, strict=True) if (found.get("bytes") or 0) > TEXT_BYTES}
+
+    def long(column: Column, expression: str) -> dict[str, str]:
+        clean = f"replace({expression}, chr(0), '')"
+        return {"long": f"count_if(strlen({clean}) > {TEXT_BYTES})"} if column.name in wide else {}
+
+    return [one | other for one, other in zip(first, measure(con, columns, long), strict=True)]
 
 
 def _codes_as_text(expression: str) -> str:
@@ -148,7 +156,7 @@ def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Se
 
 def _text_cell(expression: str, variable: Variable, found: Measured) -> str:
     clean = f"replace({expression}, chr(0), '')" if found["nuls"] else expression
-    if found["long"]:
+    if found.get("long"):
         clean = f"CASE WHEN strlen({clean}) <= {TEXT_BYTES} THEN {clean} ELSE {_cut(clean)} END"
     if variable.width > _SEGMENT:
         return f"coalesce({clean}, '')"

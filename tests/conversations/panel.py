@@ -3,9 +3,10 @@
 import csv
 import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from tests.deployed import Community
 
@@ -98,7 +99,7 @@ def pid_of(link: str) -> str:
     return link.rpartition("pid=")[2]
 
 
-@dataclass
+@dataclass(eq=False)
 class Device:
     """A browser: keeps cookies, sends what Chromium sends, follows no redirect."""
 
@@ -111,9 +112,8 @@ class Device:
     def post(self, link: str, form: bytes | None = None, **headers: str) -> Any:
         """Press the button of the page at the link: post its form, unless another one is given."""
         if form is None:
-            page = self.get(link).body.decode()
-            nonce = re.search(r'name="nonce" value="([^"]+)"', page)
-            form = f"nonce={nonce[1]}".encode() if nonce else b""
+            page = self.get(link)
+            form = f"nonce={nonce_of(page)}".encode() if page.status == 200 else b""
         sent = {"Origin": OWN, "Sec_Fetch_Site": "same-origin", **headers}
         return self._sent("POST", link, form, {**sent, "Content_Type": "application/x-www-form-urlencoded"})
 
@@ -135,6 +135,23 @@ class Device:
             self.cookies[name] = value
 
 
-def query_of(url: str) -> str:
-    """The query of a URL."""
-    return urlsplit(url).query
+def nonce_of(answer: Any) -> str:
+    """The nonce in the form of a start page."""
+    found = re.search(r'name="nonce" value="([^"]+)"', answer.body.decode())
+    assert found, answer.body
+    return found[1]
+
+
+@contextmanager
+def before(client: Any, operation: str, act: Callable[[dict[str, Any]], object]) -> Iterator[None]:
+    """Do something before each call of an operation that a client makes, with the call's parameters."""
+    name = f"provide-client-params.{client.meta.service_model.service_name}.{operation}"
+
+    def listen(params: dict[str, Any], **_: Any) -> None:
+        act(params)
+
+    client.meta.events.register_first(name, listen)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(name, listen)

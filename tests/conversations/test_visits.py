@@ -1,14 +1,15 @@
 """What a browser is answered at /c/: every refusal, one device a link, and nothing recorded but by the button."""
 
+import io
 import json
 import re
-import threading
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from chalicelib.conversations import pid, registry
-from tests.conversations.panel import DESTINATION, OWN, Device, conversation, opened, pid_of
+from chalicelib import telemetry
+from chalicelib.conversations import devices, pid, registry
+from tests.conversations.panel import DESTINATION, OWN, Device, before, conversation, nonce_of, opened, pid_of
 from tests.deployed import Community
 
 SECURITY = {
@@ -55,7 +56,7 @@ def test_before_publishing_it_is_not_open_yet_and_after_the_end_it_is_gone(commu
 
 
 def test_a_pid_that_is_not_an_issued_one_of_this_conversation_is_refused_without_a_row_of_its_own(
-    community: Community, monkeypatch: pytest.MonkeyPatch
+    community: Community,
 ):
     panel, links = opened(community, 3)
     _, others = opened(community, 3)
@@ -74,15 +75,17 @@ def test_a_pid_that_is_not_an_issued_one_of_this_conversation_is_refused_without
         "not ASCII": "%D9%A3" * 24,
         "malformed": "%FF%FE%ZZ",
     }
-    asked: list[tuple[str, str]] = []
-    real = services.store.get
-    monkeypatch.setattr(services.store, "get", lambda pk, sk: asked.append((pk, sk)) or real(pk, sk))
+    asked: list[str] = []
     path = f"/c/{panel.made['code']}"
-    for why, text in bad.items():
-        page(Device(community).get(f"{path}?pid={text}"), 404, "This link does not work"), why
-        page(Device(community).post(f"{path}?pid={text}", b"nonce=x"), 404, "This link does not work"), why
-    page(Device(community).get(f"{path}?pid={good}&pid={pid_of(links[1])}"), 404, "This link does not work")
-    assert {pk.partition("/")[0] for pk, _ in asked} <= {"code", "domain"}
+    dynamodb = services.aws.dynamodb
+    with before(dynamodb, "GetItem", lambda params: asked.append(params["Key"]["pk"])):
+        for text in bad.values():
+            page(Device(community).get(f"{path}?pid={text}"), 404, "This link does not work")
+            page(Device(community).post(f"{path}?pid={text}", b"nonce=x"), 404, "This link does not work")
+        page(Device(community).get(f"{path}?pid={good}&pid={pid_of(links[1])}"), 404, "This link does not work")
+        assert {pk.partition("/")[0] for pk in asked} <= {"code", "domain"}
+        Device(community).get(links[0])
+        assert asked[-1].startswith("link/"), "the watch sees the row of a good pid"
     assert state(panel) == ([], [])
 
 
@@ -166,8 +169,6 @@ def test_one_devices_cookie_is_good_for_its_own_link_only(community: Community):
     device.post(links[0])
     Device(community).post(links[1])
     (token,) = device.cookies.values()
-    from chalicelib.conversations import devices
-
     device.cookies[devices.cookie_name(panel.made["code"], pid_of(links[1]))] = token
     page(device.get(links[1]), 403, "another device")
 
@@ -207,7 +208,7 @@ def test_the_oldest_cookies_give_way_to_a_new_one(community: Community):
 def test_a_post_from_another_site_is_refused_though_it_knows_the_form(community: Community, headers):
     panel, (link, *_) = opened(community)
     device = Device(community)
-    nonce = re.search(r'name="nonce" value="([^"]+)"', device.get(link).body.decode())[1]
+    nonce = nonce_of(device.get(link))
     sent = {"Sec_Fetch_Site": "cross-site", **headers}
     if "Sec_Fetch_Site" not in headers:
         sent["Sec_Fetch_Site"] = "same-origin"
@@ -220,20 +221,21 @@ def test_a_post_from_another_site_is_refused_though_it_knows_the_form(community:
 def test_a_form_that_has_lapsed_is_shown_again_and_works_then(community: Community):
     panel, (link, *_) = opened(community)
     device = Device(community)
-    nonce = re.search(r'name="nonce" value="([^"]+)"', device.get(link).body.decode())[1].encode()
+    nonce = nonce_of(device.get(link)).encode()
     for form in (b"", b"nonce=", b"nonce=" + nonce[:-1], b"other=" + nonce, b"&" * 4000, b"\xff\x00"):
         page(device.post(link, form), 403, "Please press Start once more")
     community.deployment.clock.advance(seconds=3601)
-    text = page(device.post(link, b"nonce=" + nonce), 403, "Please press Start once more")
+    again = device.post(link, b"nonce=" + nonce)
+    page(again, 403, "Please press Start once more")
     assert state(panel) == ([], [])
-    fresh = re.search(r'name="nonce" value="([^"]+)"', text)[1].encode()
+    fresh = nonce_of(again).encode()
     assert device.post(link, b"nonce=" + fresh).status == 303
 
 
 def test_the_form_of_one_link_starts_no_other(community: Community):
     panel, links = opened(community)
     device = Device(community)
-    nonce = re.search(r'name="nonce" value="([^"]+)"', device.get(links[0]).body.decode())[1].encode()
+    nonce = nonce_of(device.get(links[0])).encode()
     page(device.post(links[1], b"nonce=" + nonce), 403, "Please press Start once more")
     assert state(panel) == ([], [])
 
@@ -241,8 +243,7 @@ def test_the_form_of_one_link_starts_no_other(community: Community):
 def test_a_button_pressed_twice_counts_once(community: Community):
     panel, (link, *_) = opened(community)
     device = Device(community)
-    page_text = device.get(link).body.decode()
-    form = f"nonce={re.search(r'name="nonce" value="([^"]+)"', page_text)[1]}".encode()
+    form = f"nonce={nonce_of(device.get(link))}".encode()
     for _ in range(3):
         assert device.post(link, form).status == 303
     assert len(panel.batches()) == 1
@@ -253,7 +254,7 @@ def test_a_device_whose_answer_was_lost_gets_on_by_sending_its_form_again(commun
     """The connection broke before the cookie came: the form itself carries the id that the link was bound to."""
     panel, (link, *_) = opened(community)
     device = Device(community)
-    form = f"nonce={re.search(r'name="nonce" value="([^"]+)"', device.get(link).body.decode())[1]}".encode()
+    form = f"nonce={nonce_of(device.get(link))}".encode()
     assert device.post(link, form).status == 303
     device.cookies.clear()
     assert device.post(link, form).status == 303
@@ -261,31 +262,21 @@ def test_a_device_whose_answer_was_lost_gets_on_by_sending_its_form_again(commun
     assert len(panel.batches()) == 1
 
 
-@pytest.mark.parametrize("broken", ["batch", "mark"])
-def test_a_start_that_failed_half_way_is_carried_on_by_the_next_press(
-    community: Community, monkeypatch: pytest.MonkeyPatch, broken
-):
+@pytest.mark.parametrize("broken", ["PutObject", "UpdateItem"])
+def test_a_start_that_failed_half_way_is_carried_on_by_the_next_press(community: Community, broken):
+    """Once the device is bound, the event may not be written, or not marked as written."""
     panel, (link, *_) = opened(community)
-    services = community.deployment.services
+    aws = community.deployment.services.aws
     device = Device(community)
-    form = f"nonce={re.search(r'name="nonce" value="([^"]+)"', device.get(link).body.decode())[1]}".encode()
+    form = f"nonce={nonce_of(device.get(link))}".encode()
 
-    def fail(*_, **__):
-        raise RuntimeError("broken on cue")
+    def fail(params):
+        if broken == "PutObject" or "recorded" in params["ExpressionAttributeNames"].values():
+            raise RuntimeError("broken on cue")
 
-    with monkeypatch.context() as patched:
-        if broken == "batch":
-            patched.setattr(services.bucket, "put_new", fail)
-        else:
-            real = services.store.update
-            patched.setattr(
-                services.store,
-                "update",
-                lambda key, set=None, *more, **named: (
-                    fail() if set and "recorded" in set else real(key, set, *more, **named)
-                ),
-            )
+    with before(aws.s3 if broken == "PutObject" else aws.dynamodb, broken, fail):
         page(device.post(link, form), 500, "Something went wrong")
+    assert device.cookies == {}
     community.deployment.clock.advance(seconds=30)
     assert device.post(link, form).status == 303
     (row,) = panel.rows()
@@ -295,37 +286,23 @@ def test_a_start_that_failed_half_way_is_carried_on_by_the_next_press(
     assert [found["ChatsStartedOnly"] for found in community.rows()] == ["1"]
 
 
-def test_of_eight_devices_at_once_one_gets_in(community: Community):
-    """All have seen the start page before any presses the button."""
+def test_of_two_devices_that_both_found_it_free_the_first_to_write_gets_in(community: Community):
+    """The second device presses its button between the other one's reading and writing."""
     panel, (link, *_) = opened(community)
-    services = community.deployment.services
-    forms = []
-    for _ in range(8):
-        text = Device(community).get(link).body.decode()
-        forms.append(f"nonce={re.search(r'name="nonce" value="([^"]+)"', text)[1]}".encode())
-    # All have read the row before any writes it.
-    barrier = threading.Barrier(8)
-    real = services.store.get
-    item = registry.get(services, community.domain, panel.made["id"])
-    from chalicelib.conversations import visits
+    slow, quick = Device(community), Device(community)
+    forms = {device: f"nonce={nonce_of(device.get(link))}".encode() for device in (slow, quick)}
+    pressed = []
 
-    won = []
-    rows = [real(*visits.place(item, pid_of(link))) for _ in forms]
-    assert rows == [None] * 8
+    def overtake(params):
+        if not pressed:
+            pressed.append(True)
+            pressed.append(quick.post(link, forms[quick]).status)
 
-    def press(n: int) -> None:
-        barrier.wait()
-        won.append(visits._bound(services, item, pid_of(link), f"{n:032x}"))
-
-    threads = [threading.Thread(target=press, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    (winner,) = [row for row in won if row is not None]
-    assert panel.items() == [winner]
-    for form in forms:
-        page(Device(community).post(link, form), 403, "another device")
+    with before(community.deployment.services.aws.dynamodb, "UpdateItem", overtake):
+        page(slow.post(link, forms[slow]), 403, "another device")
+    assert pressed == [True, 303]
+    assert (quick.get(link).status, slow.get(link).status) == (302, 403)
+    assert (len(panel.items()), len(panel.batches())) == (1, 1)
 
 
 def test_with_several_devices_allowed_everybody_goes_straight_through_and_nothing_is_bound(community: Community):
@@ -392,17 +369,20 @@ def test_a_body_past_the_limit_is_a_page_too(community: Community):
     page(Device(community).post(link, b"x" * (5 * 1024 * 1024 + 1)), 413, "Something went wrong")
 
 
-def test_no_pid_and_no_query_ever_stands_in_a_log(community: Community, capfd: pytest.CaptureFixture[str]):
+def test_no_pid_and_no_query_ever_stands_in_a_log(community: Community):
     """Of a visit the log knows the route's template and the status."""
     panel, (link, *_) = opened(community)
-    capfd.readouterr()
-    device = Device(community)
-    device.get(link + "&secret=in-the-query")
-    device.post(link + "&secret=in-the-query")
-    device.get(link)
-    Device(community).get(link)
-    panel.call("POST", f"/links/{pid_of(link)}/reset")
-    logged = "".join(capfd.readouterr())
-    assert logged.count("/c/{code}") >= 4
+    device, log = Device(community), io.StringIO()
+    was = telemetry.logger.registered_handler.setStream(log)
+    try:
+        device.get(link + "&secret=in-the-query")
+        device.post(link + "&secret=in-the-query")
+        device.get(link)
+        Device(community).get(link)
+        device.get(link.replace("pid=", "pid=0"))
+        panel.call("POST", f"/links/{pid_of(link)}/reset")
+    finally:
+        telemetry.logger.registered_handler.setStream(was)
+    assert log.getvalue().count("/c/{code}") == 6
     for told in (pid_of(link), panel.made["code"], "in-the-query", panel.made["id"]):
-        assert told not in logged
+        assert told not in log.getvalue()

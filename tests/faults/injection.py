@@ -1,5 +1,6 @@
 """Faults at a numbered AWS call, by way of botocore's own event hooks: nothing is patched."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,12 +100,12 @@ class Injector:
             self.scripts.remove(script)
             script.act()
         number = len(self.trace)
-        self.trace.append(model.name)
+        self.trace.append(_name(model.name, params))
         fault = self._due(number)
         if fault is None:
             return None
         self.planned.remove(fault)
-        self.fired.append((fault, model.name))
+        self.fired.append((fault, self.trace[number]))
         return self._befall(fault.kind)
 
     def _due(self, number: int) -> Fault | None:
@@ -151,6 +152,11 @@ class Injector:
     def _die(self) -> None:
         self.dead = True
         raise Crash
+
+
+def _name(operation: str, params: dict[str, Any]) -> str:
+    found = re.search(rb'"(\w+)/', params["body"]) if isinstance(params.get("body"), bytes) else None
+    return f"{operation} {found[1].decode()}" if found else operation
 
 
 def _refusal(status: int, code: str) -> tuple[AWSResponse, dict[str, Any]]:

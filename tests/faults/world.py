@@ -308,7 +308,9 @@ class World:
         """What is still to be done, in words; empty when all is settled."""
         open_ends = []
         for item in self.items():
-            if item["pk"].startswith("run/") and (item["status"] not in ENDED or item.get("due_kind") in ("run", "announce")):
+            if item["pk"].startswith("run/") and (
+                item["status"] not in ENDED or item.get("due_kind") in ("run", "announce")
+            ):
                 open_ends.append(f"{item['status']} run due {item.get('due_kind')}")
             if item["pk"].startswith("slots/") and item.get("held"):
                 open_ends.append(f"{len(item['held'])} slots held")
@@ -360,7 +362,10 @@ class World:
             prefix = f"exports/{row['domain']}/{row['id']}/{row['fence']}/"
             if not file["key"].startswith(prefix):
                 self.broken.append(f"{row['id']}: its file lies at {file['key']}")
-            for key, sha256 in ((file["key"], file["sha256"]), (file["key"].rpartition("/")[0] + "/codebook.json", None)):
+            for key, sha256 in (
+                (file["key"], file["sha256"]),
+                (file["key"].rpartition("/")[0] + "/codebook.json", None),
+            ):
                 body = self._body(key)
                 if body is None or (sha256 and hashlib.sha256(body).hexdigest() != sha256):
                     self.broken.append(f"{row['id']}: visible without its file ({key.rpartition('/')[2]})")
@@ -408,6 +413,9 @@ class World:
             answer = self.http(row["domain"], "DELETE", f"/v1/runs/{row['id']}")
             if answer.status != 204:
                 self.broken.append(f"{row['id']}: cannot be deleted ({answer.status})")
+            if row["status"] in ("canceled", "failed"):
+                # What its attempts left is erased like any file.
+                runs.expire(self.services, row["domain"], row)
         for key, _ in self.site.stored("exports/"):
             self.broken.append(f"{key} is left after its run was deleted")
 

@@ -1,0 +1,155 @@
+"""The manifest: which parts of a domain's lake count. Immutable; one conditional update moves the pointer to it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from chalicelib.aws import Attr, Lost
+from chalicelib.lake import layout
+from chalicelib.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One Parquet object."""
+
+    key: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Participants, each once: `columns` are the generations of attributes (`Age__3`) that the object has."""
+
+    key: str
+    rows: int
+    bytes: int
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events that are in no other part. The fold is of the participation up to the newest instant folded, `folded`
+    (an instant's text, or None when nothing is); `ahead` has the participation after it."""
+
+    ids: Rows
+    people: Rows
+    participation: Rows | None = None
+    others: Rows | None = None
+    fold: Rows | None = None
+    folded: str | None = None
+    ahead: Rows | None = None
+    first: str = ""
+    last: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many events."""
+        return self.ids.rows
+
+    def keys(self) -> list[str]:
+        """The keys of its objects."""
+        found = (self.ids, self.people, self.participation, self.others, self.fold, self.ahead)
+        return [rows.key for rows in found if rows is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Objects that count no more since `at` (an instant's text), kept for whoever may be reading them."""
+
+    at: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One state of a domain's compacted lake. `purged` is how many purged participants its parts know of."""
+
+    version: int = 0
+    key: str = ""
+    participants: tuple[People, ...] = ()
+    events: tuple[Events, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
+    purged: int = 0
+
+    @cached_property
+    def left(self) -> frozenset[str]:
+        """The keys that count no more."""
+        return frozenset(key for group in self.leaving for key in group.keys)
+
+    def keys(self) -> set[str]:
+        """The keys of all objects that count."""
+        return {part.key for part in self.participants} | {key for part in self.events for key in part.keys()}
+
+    def text(self) -> str:
+        """The manifest as its object holds it."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def read(text: str | bytes) -> Manifest:
+    """The manifest of an object's text."""
+    told = json.loads(text)
+    return Manifest(
+        version=told["version"],
+        key=told["key"],
+        participants=tuple(People(**{**part, "columns": tuple(part["columns"])}) for part in told["participants"]),
+        events=tuple(_events(part) for part in told["events"]),
+        leaving=tuple(Leaving(group["at"], tuple(group["keys"])) for group in told["leaving"]),
+        purged=told["purged"],
+    )
+
+
+def _events(told: dict[str, Any]) -> Events:
+    names = ("ids", "people", "participation", "others", "fold", "ahead")
+    rows = {name: Rows(**told[name]) if told[name] else None for name in names}
+    return Events(**{**told, **rows})
+
+
+def current(services: Services, domain: str) -> Manifest:
+    """The manifest that counts now: an empty one of version 0 before the first compaction."""
+    for _ in range(5):
+        pointer = services.store.get(*layout.place(domain))
+        if pointer is None:
+            return Manifest()
+        kept = services.memory.get(("manifest", domain))
+        if isinstance(kept, Manifest) and kept.key == pointer["key"]:
+            return kept
+        try:
+            found = read(services.bucket.get(pointer["key"]))
+        except Lost:  # superseded for more than an hour between the two calls
+            continue
+        services.memory["manifest", domain] = found
+        return found
+    raise Lost(layout.manifests(domain))
+
+
+def commit(services: Services, domain: str, before: Manifest, after: Manifest) -> bool:
+    """Make `after` count in the place of `before`; False when another manifest has taken its place already."""
+    services.bucket.put(after.key, after.text().encode(), "application/json")
+    place = layout.place(domain)
+    unmoved = Attr("key").eq(before.key) if before.version else Attr("pk").not_exists()
+    moved = services.store.update(place, {"version": after.version, "key": after.key}, when=unmoved)
+    if moved is None:
+        # The reply to our own update may have been lost: then the pointer is ours.
+        pointer = services.store.get(*place)
+        if pointer is None or pointer["key"] != after.key:
+            return False
+    services.memory["manifest", domain] = after
+    return True
+
+
+def uncovered(services: Services, domain: str, kinds: Sequence[layout.Kind]) -> dict[layout.Kind, list[str]]:
+    """The keys of the batches and imports of each kind, by acceptance, whether or not a part has them already.
+
+    To be asked before the manifest is read: what is not here by then is in the parts of that manifest.
+    """
+    found: dict[layout.Kind, list[str]] = {}
+    imports = services.store.query(f"lake/{domain}", "import/")
+    for kind in kinds:
+        keys = [key for key, _ in services.bucket.keys(layout.batches(domain, kind))]
+        keys += [item["key"] for item in imports if item["kind"] == kind]
+        found[kind] = sorted(keys, key=lambda key: key.rpartition("/")[2])
+    return found
