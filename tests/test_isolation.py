@@ -130,7 +130,6 @@ def test_another_domains_id_is_as_unknown_as_one_that_never_was(domains, endpoin
         if body is not None:
             for malformed in (b"nope", b'{"unknown": 1}', b"[]"):
                 assert asked(b, endpoint, foreign, malformed) == asked(b, endpoint, never, malformed)
-    assert CANARY not in str(answer) if names else True
 
 
 def test_a_name_that_another_domain_uses_is_free(domains):
@@ -163,7 +162,10 @@ NAMED_IN_BODIES = {
 @pytest.mark.parametrize(("name", "path", "body"), NAMED_IN_BODIES.values(), ids=NAMED_IN_BODIES.keys())
 def test_another_domains_id_in_a_body_is_refused_as_unknown(domains, name, path, body):
     _, of_a, b, of_b, _ = domains
-    assert b.call("POST", path, body(of_b[name])).status in (200, 201, 202), "the control: its own is known"
+    own = b.call("POST", path, body(of_b[name]))
+    assert own.status in (200, 201, 202), "the control: its own is known"
+    if path == "/v1/exports":
+        assert b.call("DELETE", f"{path}/{own.json()['id']}").status == 204
     foreign, never = b.call("POST", path, body(of_a[name])), b.call("POST", path, body(NEVER[name]))
     assert foreign.status == 422
     assert foreign.json()["errors"]
@@ -222,12 +224,12 @@ def files(community, ids):
         *DATASETS,
         {"kind": "conversation_participants", "conversation_id": ids["conversation_id"], "include": "assigned"},
     ]
-    for kind in kinds:
-        for form in ("csv", "ndjson", "parquet"):
-            saved = community.save(dataset=kind, format=form, run=True)
-            run = community.finished(saved["run"])
-            assert run["status"] == "completed", run
-            yield f"{kind['kind']} {form}", community.deployment.file(run) + str(run).encode()
+    forms = ("csv", "spss", "parquet", "ndjson")
+    for kind, form in [*zip(kinds, itertools.cycle(forms), strict=False), (DATASETS[0], "spss")]:
+        saved = community.save(dataset=kind, format=form, run=True)
+        run = community.finished(saved["run"])
+        assert run["status"] == "completed", run
+        yield f"{kind['kind']} {form}", community.deployment.file(run) + str(run).encode()
     bucket = community.deployment.services.bucket
     for key, _ in bucket.keys(""):
         if f"/{community.domain}/" in key:
@@ -235,11 +237,11 @@ def files(community, ids):
             yield key, key.encode() + (gzip.decompress(body) if key.endswith(".gz") else body)
 
 
-def test_nothing_of_one_domain_is_seen_in_another(domains, capsys):
-    a, of_a, b, of_b, log = domains
+def test_nothing_of_one_domain_is_seen_in_another(domains):
+    a, of_a, b, of_b, _ = domains
     mark = CANARY.encode()
     own = [body for _, body in files(a, of_a)]
-    assert sum(mark in body for body in own) >= 8, "the control: A's own files hold it"
+    assert sum(mark in body for body in own) >= 6, "the control: A's own files hold it"
     assert sum(mark in answer.body for _, answer in readings(a, of_a)) >= 8, "the control: A's own answers hold it"
     # What B asks for may hold the words of A that B wrote itself, so its files are looked at by what A reported.
     told = [f"p-{CANARY}", f"value {CANARY}", f"p@{CANARY}", f"note {CANARY}", f"conversation-{CANARY}", f"e1-{CANARY}"]

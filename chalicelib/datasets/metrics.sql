@@ -1,34 +1,12 @@
 -- The twelve participation metrics: one row a participant, every column of `participants` and then the metrics.
 --
 -- Plain SQL, with nothing that only one engine has: this is the definition, wherever it runs.
--- Reads the views `participants`, `participation` and `other_conversations`. All instants are UTC; all bounds inclusive.
---   $as_of          what occurred after it is not seen
+-- Reads the views `participants` and `other_conversations`, and `fold`: the participation up to $as_of, as fold.sql
+-- defines it. All instants are UTC; all bounds inclusive.
 --   $new_since      $as_of less 90 times 24 hours
 --   $recent_since   $as_of less six calendar months on the wall clock of the export's time zone
 
 WITH
-
--- What happened up to $as_of between one participant and one conversation.
---   participant_id, conversation_id VARCHAR   the key
---   invitations BIGINT                        number of chat_invited, 0 if none
---   invited_at, started_at, interacted_at, completed_at, disqualified_at, over_quota_at TIMESTAMP   latest, or null
--- A stage of its own, since it is all that the metrics need of the events, and since folds merge: those of distinct
--- events give the fold of them all, by SUM of invitations and MAX of each instant.
-fold AS (
-    SELECT
-        participant_id,
-        conversation_id,
-        COUNT(CASE WHEN name = 'chat_invited' THEN 1 END) AS invitations,
-        MAX(CASE WHEN name = 'chat_invited' THEN occurred_at END) AS invited_at,
-        MAX(CASE WHEN name = 'chat_started' THEN occurred_at END) AS started_at,
-        MAX(CASE WHEN name IN ('chat_interacted', 'question_answered') THEN occurred_at END) AS interacted_at,
-        MAX(CASE WHEN name = 'chat_completed' THEN occurred_at END) AS completed_at,
-        MAX(CASE WHEN name = 'chat_disqualified' THEN occurred_at END) AS disqualified_at,
-        MAX(CASE WHEN name = 'chat_over_quota' THEN occurred_at END) AS over_quota_at
-    FROM participation
-    WHERE occurred_at <= $as_of
-    GROUP BY participant_id, conversation_id
-),
 
 -- How each conversation ended for the participant: its latest ending; of simultaneous ones completed, then
 -- disqualified. Conversations of kind other count nowhere; one that was never registered counts as research.

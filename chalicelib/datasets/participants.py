@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from chalicelib.datasets.condition import Condition
+from chalicelib.datasets.fold import fold
 from chalicelib.table import Choice, Column, Table, quoted
 from chalicelib.zones import months_back
 
@@ -129,17 +130,20 @@ def table(
     as_of: datetime,
     zone: str,
     condition: Condition | None = None,
+    *,
+    folded: bool = False,
 ) -> Table:
     """Every participant of the memberships that meets the condition, sorted by Participant_Id in binary order.
 
     `as_of` is aware; `zone` an IANA name; `memberships` are one or more of `MEMBERSHIPS`. The query reads events only
-    if a participation column is selected. Raises KeyError for a column and ValueError for a membership not known.
+    if a participation column is selected: from the view `participation`, or when `folded` from the view `fold`, which
+    must then be that of the same `as_of`. Raises KeyError for a column and ValueError for a membership not known.
     """
     chosen = selected(profile, columns)
     if not chosen or not memberships or not MEMBERSHIPS.keys() >= set(memberships):
         raise ValueError(f"nothing to select: {len(chosen)} columns of {list(memberships)}")
     counts = any(column.source == "participation" for column in chosen)
-    rows, bounds = (f"(\n{_metrics()}\n)", _bounds(as_of, zone)) if counts else ("participants", {})
+    rows, bounds = (f"(\n{_metrics(folded)}\n)", _bounds(as_of, zone, folded)) if counts else ("participants", {})
     kept = {f"membership_{number}": word for number, word in enumerate(dict.fromkeys(memberships), 1)}
     conditions = [f"known.membership IN ({', '.join(f'${name}' for name in kept)})"]
     if condition:
@@ -164,8 +168,8 @@ def _expression(column: Column) -> str:
     return quoted(f"a_{column.name}" if column.source == "profile" else column.name)
 
 
-def _bounds(as_of: datetime, zone: str) -> dict[str, object]:
-    """The parameters of metrics.sql, as naive UTC."""
+def _bounds(as_of: datetime, zone: str, folded: bool) -> dict[str, object]:
+    """The parameters of metrics.sql and, where the fold is not at hand, of fold.sql, as naive UTC."""
     utc = as_of.astimezone(UTC)
     new_for = timedelta(hours=90 * 24)
     first = datetime.min.replace(tzinfo=UTC)
@@ -174,7 +178,7 @@ def _bounds(as_of: datetime, zone: str) -> dict[str, object]:
         "new_since": utc - new_for if utc - first >= new_for else first,
         "recent_since": months_back(utc, 6, zone),
     }
-    return {name: instant.replace(tzinfo=None) for name, instant in instants.items()}
+    return {name: instant.replace(tzinfo=None) for name, instant in instants.items() if name != "as_of" or not folded}
 
 
 def _merged(ours: dict[str, object], theirs: dict[str, object]) -> dict[str, object]:
@@ -185,5 +189,6 @@ def _merged(ours: dict[str, object], theirs: dict[str, object]) -> dict[str, obj
 
 
 @cache
-def _metrics() -> str:
-    return Path(__file__).with_name("metrics.sql").read_text(encoding="utf-8")
+def _metrics(folded: bool) -> str:
+    metrics = Path(__file__).with_name("metrics.sql").read_text(encoding="utf-8")
+    return metrics if folded else f"WITH fold AS (\n{fold()}\n)\nSELECT * FROM (\n{metrics}\n)"

@@ -52,11 +52,17 @@ def profile_of(catalog: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def table(
-    catalog: Sequence[Column], columns: Selection, condition: Condition | None, as_of: datetime, zone: str
+    catalog: Sequence[Column],
+    columns: Selection,
+    condition: Condition | None,
+    as_of: datetime,
+    zone: str,
+    *,
+    folded: bool = False,
 ) -> Table:
     """One row a participant that meets the condition and is not purged, sorted by Participant_Id.
 
     The query reads the views participants and, as the condition or a participation column needs them, events and
-    participation.
+    participation (or fold, when `folded`).
     """
-    return participants.table(profile_of(catalog), columns, _SHOWN, as_of, zone, condition)
+    return participants.table(profile_of(catalog), columns, _SHOWN, as_of, zone, condition, folded=folded)

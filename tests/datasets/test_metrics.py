@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from chalicelib.datasets.fold import fold, fold_of, merged
 from chalicelib.datasets.participants import MEMBERSHIPS, PARTICIPATION, Selection, table
 from tests.datasets.oracle import (
     MICROSECOND,
@@ -450,18 +451,12 @@ def test_the_order_of_the_events_makes_no_difference():
 
 
 def test_folds_of_distinct_events_merge_into_the_fold_of_them_all():
-    """SUM of invitations and MAX of each instant, as the SQL promises of its first stage."""
-    sql = table((), Selection((), (), "all"), ["subscribed"], AS_OF.replace(tzinfo=UTC), "UTC").sql
-    fold = sql[sql.index("    SELECT\n        participant_id") : sql.index("),\n\n-- How each")]
-    instants = ("invited_at", "started_at", "interacted_at", "completed_at", "disqualified_at", "over_quota_at")
-    merge = ", ".join(f"max({name})" for name in instants)
+    """SUM of invitations and MAX of each instant: what lets the lake keep folds beside its parts."""
     community, as_of, _ = next(case for case in map(random_case, range(99)) if len(case[0].happenings) == 120)
     with opened(community) as connection:
-        whole = connection.execute(f"FROM ({fold}) ORDER BY ALL", {"as_of": as_of}).fetchall()
-        parts = " UNION ALL ".join(
-            f"({fold.replace('FROM participation', f'FROM (FROM participation WHERE hash(event_id) % 3 = {part})')})"
-            for part in range(3)
-        )
-        merged = f"SELECT participant_id, conversation_id, sum(invitations), {merge} FROM ({parts}) GROUP BY 1, 2"
-        assert connection.execute(f"{merged} ORDER BY ALL", {"as_of": as_of}).fetchall() == whole
+        whole = connection.execute(f"FROM ({fold()}) ORDER BY ALL", {"as_of": as_of}).fetchall()
+        until = f"TIMESTAMP '{as_of}'"
+        thirds = [f"FROM main.participation WHERE hash(event_id) % 3 = {part}" for part in range(3)]
+        together = merged([fold_of(third, until) for third in thirds])
+        assert connection.execute(f"FROM ({together}) ORDER BY ALL").fetchall() == whole
     assert len(whole) > 10
