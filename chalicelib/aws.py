@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -298,11 +298,16 @@ class Bucket:
             if answer.get("Errors"):
                 raise RuntimeError(f"{len(answer['Errors'])} objects could not be deleted")
 
-    def erase(self, prefix: str) -> None:
-        """Delete every version of every object under the prefix, so that no byte of them remains."""
+    def erase(self, prefix: str, only: Collection[str] | None = None) -> None:
+        """Delete every version of every object under the prefix, or of those of the keys `only`, so that no byte of
+        them remains."""
         for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix):
             entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
+            versions = [
+                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+                for entry in entries
+                if only is None or entry["Key"] in only
+            ]
             if versions:
                 self.client.delete_objects(Bucket=self.name, Delete={"Objects": versions, "Quiet": True})
 

@@ -75,10 +75,18 @@ def document(described: tuple[Endpoint, ...]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Problem": PROBLEM, **definitions.get("$defs", {})},
+            "schemas": {"Problem": PROBLEM, **_without_null_defaults(definitions.get("$defs", {}))},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "pp_<key id>_<secret>"}},
         },
     }
+
+
+def _without_null_defaults(value: Any) -> Any:
+    # A member that may be left out but not be null has None as its default in Python, which no schema should promise.
+    if isinstance(value, dict):
+        kept = {name: member for name, member in value.items() if not (name == "default" and member is None)}
+        return {name: _without_null_defaults(member) for name, member in kept.items()}
+    return [_without_null_defaults(member) for member in value] if isinstance(value, list) else value
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

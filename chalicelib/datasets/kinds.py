@@ -141,8 +141,10 @@ def _participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job
     if faults:
         return _outdated(faults)
     condition = segments.compile(segment, when.as_of, when.zone)
-    table = participants.table(scope.catalog.columns, chosen, value["memberships"], when.as_of, when.zone, condition)
-    wanted = Wanted(participation=bool(chosen.participation), events=segment is not None)
+    table = participants.table(
+        scope.catalog.columns, chosen, value["memberships"], when.as_of, when.zone, condition, folded=True
+    )
+    wanted = Wanted(folded=when.as_of if chosen.participation else None, events=segment is not None)
     return Job(table, wanted, warnings)
 
 
@@ -152,10 +154,9 @@ def _users_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impo
     if asked is None:
         return _outdated(faults)
     condition = segments.compile(asked.segment, when.as_of, when.zone)
-    table = users.table(comparable(scope.catalog), asked.columns, condition, when.as_of, when.zone)
-    return Job(
-        table, Wanted(participation=bool(asked.columns.participation), events=asked.segment is not None), warnings
-    )
+    table = users.table(comparable(scope.catalog), asked.columns, condition, when.as_of, when.zone, folded=True)
+    wanted = Wanted(folded=when.as_of if asked.columns.participation else None, events=asked.segment is not None)
+    return Job(table, wanted, warnings)
 
 
 def _events_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:

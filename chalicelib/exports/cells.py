@@ -1,12 +1,14 @@
 """What the formats share about cells: one pass of measurements over `result`, and the SQL of values and labels.
 
-No expression here repeats another than a column: DuckDB looks for such repetitions in a time that grows with the square
-of the columns, minutes for two thousand.
+DuckDB's search for repeated expressions takes a time that grows with the square of the expressions in one SELECT, minutes
+for two thousand columns. So wide tables are rendered and measured some columns at a time, and no expression repeats
+another than a column.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..table import Choice, Column
@@ -25,6 +27,7 @@ type Measured = dict[str, Any]
 _DENSE = 4096
 # Ranks of codes without a place in the catalogue start past every place.
 _UNKNOWN = 1 << 33
+_AT_ONCE = 100
 
 
 def literal(text: str) -> str:
@@ -46,16 +49,27 @@ def source(con: "duckdb.DuckDBPyConnection", columns: Sequence[Column]) -> str:
     return f"result AS result({', '.join(f'c{position}' for position in range(len(columns)))})"
 
 
+def rendered(values: Sequence[str], base: str) -> str:
+    """The SELECT of the values, as v0, v1, ..., from what `source` answers, with a WHERE behind it or not."""
+    named = [f"{value} AS v{at}" for at, value in enumerate(values)]
+    if len(named) <= _AT_ONCE:
+        return f"SELECT {', '.join(named)} FROM {base}"
+    for some in batched(named, _AT_ONCE, strict=False):
+        base = f"(SELECT *, {', '.join(some)} FROM {base})"
+    return f"SELECT {', '.join(f'v{at}' for at in range(len(values)))} FROM {base}"
+
+
 def measure(
     con: "duckdb.DuckDBPyConnection", columns: Sequence[Column], wanted: Callable[[Column, str], dict[str, str]]
 ) -> list[Measured]:
     """The value of each aggregate that `wanted(column, expression)` asks for, by its name, column by column."""
     asked = [wanted(column, f"c{position}") for position, column in enumerate(columns)]
-    aggregates = [sql for one in asked for sql in one.values()]
-    if not aggregates:
-        return [{} for _ in columns]
-    values = iter(con.execute(f"SELECT {', '.join(aggregates)} FROM {source(con, columns)}").fetchall()[0])
-    return [{name: next(values) for name in one} for one in asked]
+    base = source(con, columns)
+    values: list[Any] = []
+    for aggregates in batched((sql for one in asked for sql in one.values()), _AT_ONCE, strict=False):
+        values.extend(con.execute(f"SELECT {', '.join(aggregates)} FROM {base}").fetchall()[0])
+    each = iter(values)
+    return [{name: next(each) for name in one} for one in asked]
 
 
 def within(column: Column, expression: str, since: str = _FIRST_DATE) -> str:
@@ -77,7 +91,9 @@ def limits(column: Column, expression: str, since: str = _FIRST_DATE) -> dict[st
         return {}
     wanted = {"outside": f"count_if(NOT ({within(column, expression, since)}))"}
     if column.type == "datetime":
-        wanted |= {"first": f"epoch_us(min({expression}))", "last": f"epoch_us(max({expression}))"}
+        # Infinity has no microseconds.
+        wanted["first"] = f"epoch_us(min(CASE WHEN isfinite({expression}) THEN {expression} END))"
+        wanted["last"] = f"epoch_us(max(CASE WHEN isfinite({expression}) THEN {expression} END))"
     return wanted
 
 

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Literal
 
 from ..formula import guarded, guarded_sql
 from ..table import Column
-from .cells import Measured, choices_value, counted, label_of, limits, losses, measure, source, wall_clock_of, within
+from .cells import (
+    Measured,
+    choices_value,
+    counted,
+    label_of,
+    limits,
+    losses,
+    measure,
+    rendered,
+    source,
+    wall_clock_of,
+    within,
+)
 from .stream import Gzip, Sink, send_copy
 
 if TYPE_CHECKING:
@@ -44,7 +56,7 @@ def write(
     target.write(header(columns, options))
     send_copy(
         con,
-        f"SELECT {', '.join(cells)} FROM {source(con, columns)}",
+        rendered(cells, source(con, columns)),
         f"FORMAT csv, HEADER false, DELIMITER '{delimiter}', QUOTE '\"', ESCAPE '\"', NULLSTR ''",
         folder,
         target.write,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..table import Column
-from .cells import Measured, choices_value, label_of, limits, literal, losses, measure, source, within
+from .cells import Measured, choices_value, label_of, limits, literal, losses, measure, rendered, source, within
 from .stream import Gzip, Sink, send_copy
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def write(
     del zone
     measured = measure(con, columns, limits)
     values = [_value(column, f"c{at}", options.values, measured[at]) for at, column in enumerate(columns)]
-    members = ", ".join(f"{literal(column.name)}, {value}" for column, value in zip(columns, values, strict=True))
+    members = ", ".join(f"{literal(column.name)}, v{at}" for at, column in enumerate(columns))
     target = Gzip(sink) if options.compression == "gzip" else sink
     # The objects are written as lines of a CSV that quotes nothing: COPY's own JSON would merge names that differ in
     # case only. JSON escapes every control character, so no line breaks inside an object.
     send_copy(
         con,
-        f"SELECT json_object({members})::VARCHAR FROM {source(con, columns)}",
+        f"SELECT json_object({members})::VARCHAR FROM ({rendered(values, source(con, columns))})",
         "FORMAT csv, HEADER false, DELIMITER '', QUOTE '', ESCAPE ''",
         folder,
         target.write,

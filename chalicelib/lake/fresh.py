@@ -37,9 +37,7 @@ def write(con: "DuckDBPyConnection", source: str, ids: Sequence[Path], files_of:
 
 
 def _hits(con: "DuckDBPyConnection", arrived: Path, hashes: Path) -> int:
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE hits AS SELECT h FROM '{hashes}' WHERE h IN (SELECT h FROM '{arrived}')"
-    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE hits AS SELECT h FROM '{hashes}' WHERE h IN (SELECT h FROM '{arrived}')")
     con.execute("INSERT INTO suspicious SELECT h FROM hits")
     found = con.execute("SELECT count(*) FROM hits").fetchone()
     return int(found[0]) if found else 0

@@ -50,7 +50,7 @@ class Events:
         """How many events."""
         return self.ids.rows
 
-    def keys(self) -> list[str]:
+    def objects(self) -> list[str]:
         """The keys of its objects."""
         found = (self.ids, self.people, self.participation, self.others, self.fold, self.ahead)
         return [rows.key for rows in found if rows is not None]
@@ -82,7 +82,7 @@ class Manifest:
 
     def keys(self) -> set[str]:
         """The keys of all objects that count."""
-        return {part.key for part in self.participants} | {key for part in self.events for key in part.keys()}
+        return {part.key for part in self.participants} | {key for part in self.events for key in part.objects()}
 
     def text(self) -> str:
         """The manifest as its object holds it."""

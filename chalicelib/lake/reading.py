@@ -1,16 +1,21 @@
 """Open a domain's lake for one job: its files on local disk, and a DuckDB connection that can see nothing else."""
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from chalicelib import instants
+from chalicelib.aws import Lost
 from chalicelib.catalog import Catalog
-from chalicelib.lake import layout
+from chalicelib.datasets import fold
+from chalicelib.lake import cache, fresh, layout, manifest, rows
 from chalicelib.services import Services
-from chalicelib.table import PHYSICAL, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -20,30 +25,109 @@ DOWNLOADS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a job reads of the lake."""
+    """What a job reads of the lake: the views `participants`, `participation`, `events`, and with `folded`, an aware
+    instant, the view `fold` up to it."""
 
     participants: bool = True
     participation: bool = False
     events: bool = False
+    folded: datetime | None = None
 
 
 def download(services: Services, domain: str, wanted: Wanted, folder: Path) -> None:
-    """Copy what is wanted of the domain's lake to `folder`/participants and `folder`/events.
+    """Copy what is wanted of the domain's lake to `folder`, an empty one; `create_views` reads it there.
 
     All that was accepted before the call began is in it: S3 lists what it has acknowledged.
     """
+    for attempt in range(3):
+        try:
+            _download(services, domain, wanted, folder)
+            return
+        except Lost:
+            # Compacted and erased since it was listed: what it held is in the parts by now.
+            if attempt == 2:
+                raise
+            for entry in folder.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _download(services: Services, domain: str, wanted: Wanted, folder: Path) -> None:
     kinds: list[layout.Kind] = ["participants"] if wanted.participants else []
-    if wanted.participation or wanted.events:
+    if wanted.participation or wanted.events or wanted.folded:
         kinds.append("events")
+    found = manifest.uncovered(services, domain, kinds)
+    now = manifest.current(services, domain)
+    new = {kind: [key for key in keys if key not in now.left] for kind, keys in found.items()}
+    events = [_wanted(part, wanted) for part in now.events] if "events" in kinds else []
+    people = [part.key for part in now.participants] if wanted.participants else []
+    hashes = [part.ids.key for part in now.events] if new.get("events") else []
+    for kind in kinds:
+        (folder / kind).mkdir()
+    (folder / "parts").mkdir()
+    keys = [*people, *(key for part in events for key in part.values()), *hashes]
+    copies = {key: folder / "parts" / f"{n:06d}.parquet" for n, key in enumerate(dict.fromkeys(keys))}
+    batches = {key: copy for kind in kinds for key, copy in batch_copies(folder / kind, new[kind]).items()}
+    fetch(services, copies, batches)
+    if new.get("events"):
+        _freshen(services, folder, now, wanted, [copies[key] for key in hashes])
+    plan = {
+        "participants": [
+            {"file": str(copies[part.key]), "rows": part.rows, "columns": part.columns}
+            for part in (now.participants if wanted.participants else ())
+        ],
+        "events": [{role: str(copies[key]) for role, key in part.items()} for part in events],
+        "folded": instants.text(wanted.folded) if wanted.folded else None,
+    }
+    (folder / "lake.json").write_text(json.dumps(plan))
+
+
+def batch_copies(folder: Path, keys: Sequence[str]) -> dict[str, Path]:
+    # Names of our own: a name from outside could be a pattern that matches other files.
+    return {
+        key: folder / f"{n:08d}{layout.IMPORT if key.endswith(layout.IMPORT) else layout.BATCH}"
+        for n, key in enumerate(keys)
+    }
+
+
+def _wanted(part: manifest.Events, wanted: Wanted) -> dict[str, str]:
+    """role -> key of the part's objects that are to be read."""
+    use: dict[str, manifest.Rows | None] = {}
+    if wanted.participation or wanted.events:
+        use["participation"] = part.participation
+    if wanted.events:
+        use["others"] = part.others
+    if wanted.folded:
+        if part.folded is None or part.folded <= instants.text(wanted.folded):
+            use |= {"fold": part.fold, "ahead": part.ahead}
+        else:  # something that happened later is folded in
+            use["unfolded"] = part.participation
+    return {role: found.key for role, found in use.items() if found is not None}
+
+
+def fetch(services: Services, kept: dict[str, Path], passing: dict[str, Path]) -> None:
+    """Copy objects: those of parts by way of the cache, batches, which are soon gone, directly."""
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download") as pool:
-        copies = []
-        for kind in kinds:
-            (folder / kind).mkdir()
-            for n, (key, _) in enumerate(services.bucket.keys(layout.batches(domain, kind))):
-                # Names of our own: a name from outside could be a pattern that matches other files.
-                copies.append(pool.submit(services.bucket.download, key, folder / kind / f"{n:08d}.ndjson.gz"))
+        copies = [pool.submit(services.bucket.download, key, path) for key, path in passing.items()]
+        copies += [pool.submit(cache.fetch, services, key, path) for key, path in kept.items()]
         for copy in copies:
             copy.result()
+    if kept:
+        cache.trim(services)
+
+
+def _freshen(services: Services, folder: Path, now: manifest.Manifest, wanted: Wanted, ids: Sequence[Path]) -> None:
+    def files_of(number: int) -> list[Path]:
+        part = now.events[number]
+        keys = [found.key for found in (part.participation, part.others) if found]
+        copies = {key: folder / "parts" / f"known-{number}-{n}.parquet" for n, key in enumerate(keys)}
+        fetch(services, copies, {})
+        return list(copies.values())
+
+    source = rows.of_batches(folder / "events", "events")
+    if not wanted.events:
+        source = f"SELECT * EXCLUDE params, NULL AS params FROM ({source}) WHERE conversation_id IS NOT NULL"
+    with connection(folder, services.settings.memory_limit) as con:
+        fresh.write(con, source, ids, files_of, folder / "parts" / "fresh.parquet")
 
 
 @contextmanager
@@ -73,73 +157,72 @@ def create_views(
 
     `purged` are the ids of purged participants, `other` those of the registered conversations of kind other.
     """
-    for name, column, values in (
-        ("purged", "participant_id", purged),
-        ("other_conversations", "conversation_id", other),
-    ):
-        con.execute(f"CREATE TABLE {name} ({column} VARCHAR)")
-        if values:
-            con.execute(f"INSERT INTO {name} SELECT unnest(?)", [list(values)])
-    con.execute(f"CREATE VIEW participant_rows AS {_rows(folder, 'participants')}")
-    con.execute(f"CREATE TABLE participants AS {_participants(catalog)}")
-    con.execute(f"CREATE VIEW event_rows AS {_rows(folder, 'events')}")
-    con.execute(f"CREATE VIEW first_events AS {_FIRST_EVENTS}")
-    con.execute(f"CREATE VIEW events AS {_EVENTS}")
-    con.execute(f"CREATE VIEW participation AS {_PARTICIPATION}")
+    table_of(con, "purged", "participant_id", purged)
+    table_of(con, "other_conversations", "conversation_id", other)
+    plan = json.loads((folder / "lake.json").read_text())
+    newest, is_one_part = _participants(folder, plan["participants"], catalog)
+    view = rows.blanked(newest, catalog, arrival=False, generations=False)
+    # A part alone is read where it lies, and of it the columns that are asked for.
+    con.execute(f"CREATE {'VIEW' if is_one_part else 'TABLE'} participants AS {view}")
+    new = folder / "parts" / "fresh.parquet"
+    loose = [rows.parquet([new])] if new.exists() else []
+    con.execute(f"CREATE VIEW events AS {_events(plan['events'], loose)}")
+    con.execute(f"CREATE VIEW participation AS {_participation(plan['events'], 'participation', loose)}")
+    if plan["folded"] is not None:
+        con.execute(f"CREATE VIEW fold AS {_fold(plan, loose)}")
 
 
-# Which row of an event counts is decided by its acceptance, so it never changes once it was accepted.
-_FIRST_EVENTS = """
-    SELECT * FROM event_rows
-    QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY accepted, line) = 1
-"""
-_EVENTS = """
-    SELECT event_id, participant_id, name, occurred_at, CAST(params AS VARCHAR) AS params FROM first_events
-"""
-_PARTICIPATION = """
-    SELECT event_id, participant_id, name, occurred_at, conversation_id, question_id
-    FROM first_events
-    WHERE conversation_id IS NOT NULL
-"""
+def table_of(con: "DuckDBPyConnection", name: str, column: str, values: Sequence[str]) -> None:
+    """Make a table of one column of texts."""
+    con.execute(f"CREATE TABLE {name} ({column} VARCHAR)")
+    if values:
+        con.execute(f"INSERT INTO {name} SELECT unnest(?)", [list(values)])
 
 
-def _rows(folder: Path, kind: layout.Kind) -> str:
-    fields = layout.FIELDS[kind]
-    if not any((folder / kind).glob("*.ndjson.gz")):
-        empty = ", ".join(f"CAST(NULL AS {kind_of}) AS {name}" for name, kind_of in fields.items())
-        return f"SELECT {empty} WHERE false"
-    columns = ", ".join(f"{name}: '{kind_of}'" for name, kind_of in fields.items())
+def _participants(folder: Path, parts: list[dict[str, Any]], catalog: Catalog) -> tuple[str, bool]:
+    known = [rows.of_part(Path(part["file"]), part["columns"], catalog) for part in parts]
+    largest = max(range(len(parts)), key=lambda n: parts[n]["rows"], default=None)
+    others = [one for n, one in enumerate(known) if n != largest]
+    batches = folder / "participants"
+    is_one_part = largest is not None and not others and not (batches.exists() and any(batches.iterdir()))
+    if not is_one_part:
+        others.append(rows.typed(rows.of_batches(batches, "participants"), catalog))
+    return rows.newest(known[largest] if largest is not None else None, others), is_one_part
+
+
+def _events(parts: list[dict[str, str]], loose: list[str]) -> str:
+    columns = "event_id, participant_id, name, occurred_at, CAST(params AS VARCHAR) AS params"
+    files = [Path(part[role]) for part in parts for role in ("participation", "others") if role in part]
+    sources = [f"SELECT {columns} FROM ({rows.parquet([file])})" for file in files]
+    sources += [f"SELECT {columns} FROM ({one})" for one in loose]
+    return " UNION ALL ".join(sources) or rows.none({name: layout.EVENT_FIELDS[name] for name in rows.OTHER})
+
+
+def _participation(parts: list[dict[str, str]], role: str, loose: list[str]) -> str:
+    sources = [rows.parquet([Path(part[role])]) for part in parts if role in part]
+    return _of_conversations([*sources, *loose])
+
+
+def _of_conversations(sources: list[str]) -> str:
+    names = rows.EVENT[:-1]
+    empty = rows.none({name: layout.EVENT_FIELDS[name] for name in names})
     return (
-        f"SELECT * FROM read_json('{folder}/{kind}/*.ndjson.gz', format = 'newline_delimited', "
-        f"columns = {{{columns}}}, maximum_object_size = 16777216)"
+        " UNION ALL ".join(
+            f"SELECT {', '.join(names)} FROM ({one}) WHERE conversation_id IS NOT NULL" for one in sources
+        )
+        or empty
     )
 
 
-def _participants(catalog: Catalog) -> str:
-    attributes = catalog.attributes.values()
-    # One pass over the JSON whatever the number of attributes; a value of another type, of an attribute that had
-    # this name before, becomes NULL and is not read anyhow.
-    shape = ", ".join(f'"{attribute.name}": "{PHYSICAL[attribute.column.type]}"' for attribute in attributes)
-    values = "".join(
-        f", CASE WHEN NOT is_purged AND catalog >= {attribute.defined_in} THEN a.{quoted(attribute.name)} END"
-        f" AS {quoted('a_' + attribute.name)}"
-        for attribute in attributes
-    )
-    unpacked = f"json_transform(attributes, '{{{shape}}}')" if shape else "NULL"
-    return f"""
-    SELECT
-        participant_id,
-        CASE WHEN NOT is_purged THEN email END AS email,
-        CASE WHEN is_purged THEN 'purged' ELSE membership END AS membership,
-        created_at, subscribed_at, subscription_ended_at, updated_at{values}
-    FROM (
-        SELECT newest.*, {unpacked} AS a,
-               newest.membership = 'purged' OR purged.participant_id IS NOT NULL AS is_purged
-        FROM (
-            SELECT * FROM participant_rows
-            QUALIFY row_number() OVER (
-                PARTITION BY participant_id ORDER BY updated_at DESC, accepted DESC, line DESC) = 1
-        ) AS newest
-        LEFT JOIN purged ON purged.participant_id = newest.participant_id
-    )
-    """
+def _fold(plan: dict[str, Any], loose: list[str]) -> str:
+    parts = plan["events"]
+    folds = [rows.parquet([Path(part["fold"])]) for part in parts if "fold" in part]
+    raw = [rows.parquet([Path(part[role])]) for part in parts for role in ("ahead", "unfolded") if role in part]
+    if raw or loose or not folds:
+        folds.append(fold.fold_of(_of_conversations([*raw, *loose]), literal(instants.parse(plan["folded"]))))
+    return folds[0] if len(folds) == 1 else fold.merged(folds)
+
+
+def literal(instant: datetime) -> str:
+    """An aware instant as SQL writes it."""
+    return f"TIMESTAMP '{instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"

@@ -77,7 +77,9 @@ def newest(large: str | None, others: Sequence[str]) -> str:
     if not others:
         return large or "SELECT NULL WHERE false"
     several = " UNION ALL ".join(f"({one})" for one in others)
-    latest = "QUALIFY row_number() OVER (PARTITION BY participant_id ORDER BY updated_at DESC, accepted DESC, line DESC) = 1"
+    latest = (
+        "QUALIFY row_number() OVER (PARTITION BY participant_id ORDER BY updated_at DESC, accepted DESC, line DESC) = 1"
+    )
     if large is None:
         return f"SELECT * FROM ({several}) {latest}"
     touched = f"SELECT participant_id FROM ({several})"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from chalicelib import telemetry
 from chalicelib.exports import worker
 from chalicelib.exports.formats import FORMATS
 from tests.faults.world import Light, Site, site, write_light
@@ -13,8 +14,11 @@ from tests.faults.world import Light, Site, site, write_light
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site whose worker computes with the real engine."""
+    level = telemetry.logger.log_level
+    telemetry.logger.setLevel("CRITICAL")
     with site(tmp_path_factory.mktemp("site")) as made:
         yield made
+    telemetry.logger.setLevel(level)
 
 
 @pytest.fixture

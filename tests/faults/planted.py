@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import idempotency
-from chalicelib.aws import Attr, Item, Upload, Write
+from chalicelib.aws import Attr, Bucket, Item, Upload, Write
 from chalicelib.exports import admission, announce, runs, sweeper, worker
 from tests.faults import scenarios
 from tests.faults.sweep import Scenario
@@ -18,12 +18,12 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A planted bug, and the faults under which it shows."""
+    """A planted bug, and under which kind of fault, at which calls (a pattern of their names), it shows."""
 
     plant: Plant
     scenario: Scenario
-    kinds: tuple[str, ...]
-    # The fewest simultaneous runs under which it shows.
+    kind: str
+    calls: str = "UpdateItem run"
     at_once: int = 10
 
 
@@ -44,21 +44,12 @@ def shared_key(patch: pytest.MonkeyPatch) -> None:
 
 def own_prefix_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Cleaning up after an overtaken attempt takes the whole run's files."""
-    files = runs.files
 
     def erase(self: Any, prefix: str) -> None:
         original(self, prefix.rstrip("/").rpartition("/")[0] + "/" if prefix.count("/") == 4 else prefix)
 
-    original = type_of_bucket().erase
-    patch.setattr(type_of_bucket(), "erase", erase)
-    assert files("d", "r").count("/") == 3
-
-
-def type_of_bucket() -> Any:
-    """The class of buckets."""
-    from chalicelib.aws import Bucket
-
-    return Bucket
+    original = Bucket.erase
+    patch.setattr(Bucket, "erase", erase)
 
 
 def unconditional_create(patch: pytest.MonkeyPatch) -> None:
@@ -117,20 +108,15 @@ def cancel_whatever_state(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs, "cancel", canceled)
 
 
-def cancel_forgets_the_slot(patch: pytest.MonkeyPatch) -> None:
-    """A cancellation leaves nothing due: when it dies half-way, its slot is taken for good."""
-    cancel = runs.cancel
+def cancel_forgets_the_rest(patch: pytest.MonkeyPatch) -> None:
+    """A cancellation that dies half-way leaves nothing due, so that its run waits for a slot for good."""
 
     def canceled(services: Any, domain: str, run_id: str) -> Item:
-        run = cancel_once(services, domain, run_id)
-        runs.clear(services, run)
-        return run
-
-    def cancel_once(services: Any, domain: str, run_id: str) -> Item:
         changes = {"status": "canceled", "finished_at": "now"}
         when = Attr("status").is_in(runs.ACTIVE)
         run = services.store.update(runs.place(domain, run_id), changes, ("due_kind", "due_at"), when=when)
-        return run if run is not None else cancel(services, domain, run_id)
+        runs.clear(services, run)
+        return run
 
     patch.setattr(runs, "cancel", canceled)
 
@@ -179,7 +165,7 @@ def files_left(patch: pytest.MonkeyPatch) -> None:
     def erase(self: Any, prefix: str) -> None:
         self.delete([key for key, _ in self.keys(prefix)])
 
-    patch.setattr(type_of_bucket(), "erase", erase)
+    patch.setattr(Bucket, "erase", erase)
 
 
 def expired_before_erased(patch: pytest.MonkeyPatch) -> None:
@@ -193,20 +179,20 @@ def expired_before_erased(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS: dict[str, Bug] = {
-    "no fence": Bug(no_fence, scenarios.plain, ("zombie",)),
-    "shared key": Bug(shared_key, scenarios.plain, ("zombie",)),
-    "own prefix forgotten": Bug(own_prefix_forgotten, scenarios.plain, ("zombie",)),
-    "unconditional create": Bug(unconditional_create, scenarios.repeated, ("crash_after",)),
-    "no sweeper": Bug(no_sweeper, scenarios.rerun, ("crash_before",)),
-    "commit before upload": Bug(commit_before_upload, scenarios.plain, ("crash_before",)),
-    "slot kept after a crash": Bug(slot_kept_after_a_crash, scenarios.plain, ("crash_after",)),
-    "outcome not read back": Bug(outcome_not_read_back, scenarios.plain, ("reply_lost",)),
-    "cancel whatever state": Bug(cancel_whatever_state, scenarios.plain, ("cancel",)),
-    "cancel forgets the slot": Bug(cancel_forgets_the_slot, scenarios.canceled, ("crash_after",)),
-    "fresh seed": Bug(fresh_seed, scenarios.repeated, ("crash_after",)),
-    "never announced again": Bug(never_announced_again, scenarios.plain, ("crash_after",)),
-    "announced unasked": Bug(announced_unasked, scenarios.plain, ("delete",)),
-    "lease kept for ever": Bug(lease_kept_for_ever, scenarios.plain, ("crash_after",)),
-    "files left": Bug(files_left, scenarios.plain, ("crash_after",)),
-    "expired before erased": Bug(expired_before_erased, scenarios.expiring, ("crash_after",)),
+    "no fence": Bug(no_fence, scenarios.plain, "zombie"),
+    "shared key": Bug(shared_key, scenarios.plain, "zombie"),
+    "own prefix forgotten": Bug(own_prefix_forgotten, scenarios.plain, "zombie"),
+    "unconditional create": Bug(unconditional_create, scenarios.repeated, "crash_after", "SendMessage"),
+    "no sweeper": Bug(no_sweeper, scenarios.rerun, "crash_before", "SendMessage"),
+    "commit before upload": Bug(commit_before_upload, scenarios.plain, "crash_after"),
+    "slot kept after a crash": Bug(slot_kept_after_a_crash, scenarios.plain, "crash_after"),
+    "outcome not read back": Bug(outcome_not_read_back, scenarios.plain, "reply_lost"),
+    "cancel whatever state": Bug(cancel_whatever_state, scenarios.plain, "cancel"),
+    "cancel forgets the rest": Bug(cancel_forgets_the_rest, scenarios.crowd, "crash_after", at_once=1),
+    "fresh seed": Bug(fresh_seed, scenarios.repeated, "crash_after", "SendMessage"),
+    "never announced again": Bug(never_announced_again, scenarios.plain, "crash_after"),
+    "announced unasked": Bug(announced_unasked, scenarios.plain, "delete", "UpdateItem (run|slots)"),
+    "lease kept for ever": Bug(lease_kept_for_ever, scenarios.plain, "crash_after"),
+    "files left": Bug(files_left, scenarios.plain, "crash_after"),
+    "expired before erased": Bug(expired_before_erased, scenarios.expiring, "crash_after"),
 }

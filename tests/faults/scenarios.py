@@ -52,28 +52,33 @@ def lost_message(world: World) -> None:
     world.pump()
 
 
-def repeated(world: World) -> None:
-    """The client asks again, as long as it has no answer, and once more when all is over; then runs it again."""
-    answer = ask(world)
-    for _ in range(4):
-        if answer is not None and answer.status < 500 and answer.status != 409:
-            break
-        world.clock.advance(seconds=31)
+def persist(world: World) -> Answer | None:
+    """Ask again and again, with the same Idempotency-Key, until there is an answer; the workers do not wait."""
+    for _ in range(5):
         answer = ask(world)
-    world.pump()
-    world.recover()
-    again = ask(world)
-    if again is not None and again.status == 201 and answer is not None and answer.status == 201:
-        same = again.body["id"] == answer.body["id"] and again.body["run"]["id"] == answer.body["run"]["id"]
-        if not same:
-            world.broken.append("the repeated request made something else")
-        export = f"/v1/exports/{again.body['id']}/runs"
-        for _ in range(2):
-            world.http("ann", "POST", export, None, "k2")
+        if answer is not None and answer.status < 500 and answer.status != 409:
+            return answer
+        world.clock.advance(seconds=31)
         world.pump()
+    world.broken.append(f"the client gets no answer but {answer and answer.status}")
+    return None
+
+
+def repeated(world: World) -> None:
+    """The client asks until it has an answer, and once more when all is over; then it runs the export again."""
+    answer = persist(world)
+    world.recover()
+    again = persist(world)
+    if answer is None or again is None:
+        return
+    if again.body["id"] != answer.body["id"] or again.body["run"]["id"] != answer.body["run"]["id"]:
+        world.broken.append("the repeated request made something else")
+    for _ in range(2):
+        world.http("ann", "POST", f"/v1/exports/{again.body['id']}/runs", None, "k2")
+    world.pump()
     exports = [item for item in world.items() if item["sk"].startswith("export/")]
     rows = [row for row in world.rows() if row["domain"] == "ann"]
-    if len(exports) > 1 or len(rows) > 2:
+    if len(exports) != 1 or len(rows) > 2:
         world.broken.append(f"one request made {len(exports)} exports and {len(rows)} runs")
 
 

@@ -1,0 +1,398 @@
+"""Whatever is sent, valid or not: no answer is a 5xx, every refusal is a problem document that says where."""
+
+import json
+from collections import Counter
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode, openapi
+from schemathesis.core import NotSet
+
+from chalicelib import door
+from infra.local.gateway import Request, invoke
+from tests.deployed import Community, deployed, problem
+from tests.test_isolation import lived_in
+from tests.test_strict_json import HOSTILE
+
+REQUESTS = 2000
+# What these answer is for a participant's browser, or in another service's shape.
+NO_PROBLEMS = {"/c/{code}", "/api/raw/v1/export"}
+ABOUT = {"/healthz", "/v1/openapi.json", "/docs"}
+DESCRIBED = [found for found in door.ENDPOINTS if found.method not in ("OPTIONS", "HEAD") and found.path not in ABOUT]
+VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+
+
+@pytest.fixture(scope="module")
+def community(tmp_path_factory):
+    with deployed(tmp_path_factory.mktemp("requests")) as deployment:
+        made, ids = lived_in(deployment, "fuzzed", "plain")
+        made.ids = ids
+        made.schema = openapi.from_dict(made.call("GET", "/v1/openapi.json").json())
+        yield made
+
+
+def steps(pointer):
+    """The steps of an RFC 6901 pointer."""
+    assert pointer == "" or pointer.startswith("/"), pointer
+    found = pointer.split("/")[1:]
+    for step in found:
+        assert "~" not in step.replace("~0", "").replace("~1", ""), pointer
+    return [step.replace("~1", "/").replace("~0", "~") for step in found]
+
+
+def points_at(pointer, value):
+    """Whether the pointer leads to a value in the document, or to a member that an object there lacks."""
+    path = steps(pointer)
+    for n, step in enumerate(path):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return isinstance(value, dict) and n == len(path) - 1
+    return True
+
+
+# Faults of what is not in the body: the name in the path of an attribute, the query of a list.
+NOT_IN_THE_BODY = {"/name", "/limit", "/cursor"}
+
+
+def check(answer, path, body=None, *, judged_on_result=False):
+    """What holds for every answer of every route."""
+    assert answer.status < 500, (path, answer.status, answer.body[:500])
+    media_type = (answer.header("Content-Type") or "").partition(";")[0]
+    if answer.status >= 400 and path not in NO_PROBLEMS:
+        problem(answer, answer.status)
+    if answer.body and media_type.endswith("json"):
+        json.loads(answer.body, parse_constant=lambda name: pytest.fail(f"{path} answered {name}"))
+    if answer.status == 422 and path not in NO_PROBLEMS:
+        faults = answer.json()["errors"]
+        assert faults
+        for fault in faults:
+            assert set(fault) == {"pointer", "detail"}
+            assert fault["detail"]
+            pointer = fault["pointer"]
+            assert points_at(pointer, body) or pointer in NOT_IN_THE_BODY or (judged_on_result and steps(pointer)), (
+                path,
+                fault,
+                str(body)[:500],
+            )
+
+
+def send(community, case, ids):
+    """The answer to a generated request, and the body as it was sent."""
+    parameters = {**(case.path_parameters or {})}
+    path = case.path
+    for name, value in {**parameters, **ids}.items():
+        path = path.replace(
+            f"{{{name}}}", value if name in parameters and name not in ids else quote(str(value), safe="")
+        )
+    if isinstance(case.body, NotSet):
+        raw = b""
+    elif isinstance(case.body, bytes):
+        raw = case.body
+    else:
+        raw = json.dumps(case.body).encode()
+    headers = [(str(name), str(value)) for name, value in (case.headers or {}).items()]
+    headers = [pair for pair in headers if pair[0].lower() not in ("authorization", "content-type")]
+    headers.append(("Authorization", f"Bearer {community.key}"))
+    if raw:
+        headers.append(("Content-Type", case.media_type or "application/json"))
+    query = urlencode({name: str(value) for name, value in (case.query or {}).items()}, errors="surrogatepass")
+    import app
+
+    app._kept["services"] = community.deployment.services
+    community.deployment.clock.advance(milliseconds=7)
+    answer = invoke(app.app, Request(case.method, path, query, tuple(headers), raw))
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        body = None
+    return answer, body
+
+
+def plan(endpoint):
+    """How many requests to send, by whether they follow the description. A body varies most; a path without a
+    parameter allows a single request, and nothing is against the rules of one that has none."""
+    if endpoint.body is not None:
+        return {VALID: 45, INVALID: 45}
+    return {VALID: 10, INVALID: 10} if endpoint.query or endpoint.creates else {VALID: 10}
+
+
+def asked(community, endpoint, mode, statuses):
+    """Send generated requests to the endpoint, half of them with real ids in the path, and check each answer."""
+    real = {name: community.ids[name] for name in community.ids if f"{{{name}}}" in endpoint.path}
+
+    @settings(
+        max_examples=plan(endpoint)[mode],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(community.schema[endpoint.path][endpoint.method].as_strategy(generation_mode=mode), st.booleans())
+    def ask(case, real_ids):
+        answer, body = send(community, case, real if real_ids else {})
+        statuses[answer.status] += 1
+        check(answer, endpoint.path, body, judged_on_result=endpoint.method == "PATCH")
+
+    ask()
+
+
+def test_two_thousand_requests_of_the_description_are_answered_or_refused_in_form(community):
+    """Half of them by the rules of the OpenAPI description, half against them."""
+    statuses: Counter[int] = Counter()
+    # What deletes comes last, so that the ids are real for the others.
+    for endpoint in sorted(DESCRIBED, key=lambda endpoint: endpoint.method == "DELETE"):
+        for mode in plan(endpoint):
+            asked(community, endpoint, mode, statuses)
+    assert statuses.total() >= REQUESTS
+    # The controls: requests came through, and each kind of refusal was met.
+    assert {200, 201, 202, 204, 400, 404, 422} <= set(statuses), statuses
+    assert sum(count for status, count in statuses.items() if status < 300) >= REQUESTS / 20, statuses
+
+
+WITH_BODY = [endpoint for endpoint in door.ENDPOINTS if endpoint.body is not None]
+
+
+@pytest.mark.parametrize("endpoint", WITH_BODY, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_json_that_other_readers_let_through_is_malformed_on_every_route(community, endpoint):
+    path = endpoint.path.format_map(community.ids)
+    for name, raw in HOSTILE.items():
+        answer = community.call(endpoint.method, path, raw)
+        check(answer, endpoint.path)
+        assert answer.status == (401 if endpoint.own else 400), (name, answer.body)
+
+
+OTHER_MEDIA_TYPES = [
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=utf-16",
+    "application/jsonp",
+    "text/json",
+    "application/xml",
+    "garbage",
+    ";",
+    "application/json/x",
+]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [found for found in WITH_BODY if not found.own],
+    ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
+)
+def test_another_content_type_is_415_on_every_route(community, endpoint):
+    path = endpoint.path.format_map(community.ids)
+    for media_type in OTHER_MEDIA_TYPES:
+        problem(community.call(endpoint.method, path, b"{}", Content_Type=media_type), 415)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 33 + b'"' + b'\\"' * 2_500_000,
+        b"[" * 33 + b'"' * 5_000_000,
+        b"\\" * 5_000_000,
+        b"[" * 5_000_000,
+        b"{" + b",".join(b'"%x":1' % n for n in range(400_000)) + b',"61a7f":1}',
+        b'{"a":' + b"9" * 5_000_000 + b"}",
+        b'{"a":1e' + b"9" * 5_000_000 + b"}",
+    ],
+    ids=["open string", "quotes", "backslashes", "brackets", "one of many keys twice", "digits", "exponent"],
+)
+def test_a_large_body_is_read_in_a_time_that_grows_with_its_size_alone(community, raw):
+    """Reading any of these again and again from each of its characters would take hours."""
+    problem(community.call("POST", "/v1/exports", raw), 400)
+
+
+@pytest.mark.xfail(strict=True, reason="a pointer as long as the body makes an answer that no gateway takes: 502")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"~" * 4_000_000: 1},
+        {"title": "x", "dataset": {"kind": "participants", "memberships": ["~" * 10], "~" * 4_000_000: 1}},
+    ],
+)
+def test_the_name_of_an_unknown_member_may_be_as_long_as_the_body(community, body):
+    answer = community.call("POST", "/v1/exports", body)
+    assert answer.status == 422
+    assert len(answer.body) < 1_000_000
+
+
+LONG = "x" * 600
+PATHS = [
+    "%00",
+    "a%00b",
+    "%2f",
+    "..%2f..%2fkeys",
+    "%2e%2e",
+    "..",
+    ".",
+    "%252e%252e",
+    "%",
+    "%zz",
+    "%ff",
+    "%c0%af",
+    "%ED%A0%80",
+    "é",
+    "\U0001f600",
+    "%F0%9F%98%80" * 128,
+    LONG,
+    "x" * 6000,
+    " ",
+    "+",
+    "*",
+    "?x",
+    "#x",
+    "a;b=c",
+    "{export_id}",
+    "%7Bexport_id%7D",
+    "null",
+    "undefined",
+    "-1",
+    "0",
+    "'",
+    '"',
+    "`",
+    "$ne",
+    "__proto__",
+    "attribute%2FAge",
+    "export/../domain",
+    "A" * 24,
+    "\t",
+    "%0d%0aX-Injected:%201",
+]
+
+
+@pytest.mark.parametrize("text", PATHS, ids=lambda text: ascii(text[:20]))
+def test_a_hostile_id_is_not_there(community, text):
+    for method, path in (
+        ("GET", "/v1/exports/{}"), ("PATCH", "/v1/exports/{}"), ("DELETE", "/v1/exports/{}"), ("POST", "/v1/exports/{}/runs"),
+        ("GET", "/v1/runs/{}"), ("GET", "/v1/runs/{}/codebook"), ("DELETE", "/v1/keys/{}"), ("GET", "/v1/attributes/{}"),
+        ("GET", "/v1/segments/{}"), ("GET", "/v1/webhooks/{}/deliveries"), ("POST", "/v1/conversations/{}/links"), ("GET", "/d/{}"),
+    ):  # fmt: skip
+        answer = community.call(
+            method,
+            path.format(text.replace("?", "%3F").replace("#", "%23")),
+            {} if method in ("POST", "PATCH") else None,
+        )
+        assert answer.status == 404, (method, path, answer.status, answer.body)
+        problem(answer, 404)
+        assert answer.header("X-Injected") is None
+
+
+@pytest.mark.parametrize("text", PATHS, ids=lambda text: ascii(text[:20]))
+def test_a_hostile_link_gets_a_page_that_does_not_hold_it(community, text):
+    answer = community.deployment.call("GET", f"/c/{text}".replace("?", "%3F").replace("#", "%23"))
+    assert answer.status == 404
+    answer = community.deployment.call("GET", f"/c/{community.ids['code']}?pid={quote(text)}&x={quote(text)}")
+    assert answer.status < 500
+    assert b"Traceback" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=-1", "limit=1e2", "limit=%00", "limit=", "limit=99999999999999999999", "limit=%D9%A1", "limit= 5", "cursor=%00", "cursor=%ff", "cursor=....", "cursor=eA", "cursor=a2V5Lw", "cursor=ZXhwb3J0Lw", "cursor=" + "A" * 8000, "cursor=\U0001f600", "cursor=ZXhwb3J0L" + "3h4" * 200, "limit=5&limit=x", "%ff=%fe", "&&&===", "x=" + "y" * 8000, "&".join(f"a{n}=1" for n in range(2000))],
+    ids=lambda query: ascii(query[:24]),
+)  # fmt: skip
+def test_a_hostile_query_is_refused_or_ignored(community, query):
+    for endpoint in door.ENDPOINTS:
+        if endpoint.method == "GET" and endpoint.path not in ABOUT:
+            answer = community.call("GET", f"{endpoint.path.format_map(community.ids)}?{query}")
+            check(answer, endpoint.path)
+            assert answer.status in (200, 302, 403, 410, 422, 409), (endpoint.path, answer.status)
+
+
+HEADERS = [
+    "",
+    " ",
+    ",",
+    ";",
+    "=",
+    "\x7f",
+    "é",
+    "\U0001f600",
+    "x" * 300,
+    "x" * 8000,
+    "wait",
+    "wait=",
+    "wait=x",
+    "wait=-1",
+    "wait=1e3",
+    "wait=99999999999999999999",
+    "wait=٣",
+    "wait=0",
+    'wait="0"',
+    "wait=0, wait=5",
+    "WAIT = 0;x=y",
+    "%00",
+    "a\tb",
+    "*/*;q=x",
+    "bytes=0-1",
+    "gzip, identity",
+]
+
+
+@pytest.mark.parametrize("value", HEADERS, ids=lambda value: ascii(value[:20]))
+def test_a_hostile_header_is_refused_or_ignored(community, value):
+    run = f"/v1/runs/{community.ids['run_id']}"
+    for name in (
+        "Prefer",
+        "Accept",
+        "Accept-Language",
+        "Origin",
+        "Cookie",
+        "If-None-Match",
+        "Range",
+        "X-Forwarded-For",
+        "X-HTTP-Method-Override",
+        "User-Agent",
+    ):
+        answer = community.call("GET", run, **{name: value})
+        assert answer.status == 200, (name, answer.status)
+        answer = community.deployment.call("GET", f"/c/{community.ids['code']}", **{name: value})
+        assert answer.status == 403
+    body = {"name": "k", "role": "viewer"}
+    answer = community.call("POST", "/v1/keys", body, Idempotency_Key=value)
+    check(answer, "/v1/keys", body)
+    sound = 1 <= len(value) <= 255 and value.isprintable() and value.isascii() and value.strip() == value
+    assert answer.status == (201 if sound else 400), value
+    answer = community.deployment.call("GET", run, None, Authorization=value)
+    problem(answer, 401)
+    answer = community.deployment.call("GET", run, None, Authorization=f"Bearer {value}")
+    problem(answer, 401)
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"]
+)
+def test_a_path_or_a_method_that_no_route_has_is_404(community, method):
+    for path in (
+        "/",
+        "/v1",
+        "/v1/",
+        "//v1/exports",
+        "/v1/nothing",
+        "/v2/exports",
+        "/V1/exports",
+        "/v1/exports/a/b/c/d",
+        "/.env",
+        "/v1/exports/%2e%2e/keys",
+    ):
+        problem(community.call(method, path), 404)
+
+
+def test_a_domain_in_a_path_a_query_a_header_or_a_body_changes_nothing(community):
+    other = Community(community.deployment)
+    before = other.call("GET", "/v1/exports").body
+    asked = ("/v1/exports?domain=fuzzed", "/v1/exports?domain_id=fuzzed&tenant=fuzzed")
+    for path in asked:
+        assert other.call("GET", path).body == before
+    for name in ("X-Domain", "X-Partner-Name", "X-Tenant-Id", "X-Forwarded-Host"):
+        assert other.call("GET", "/v1/exports", **{name: "fuzzed"}).body == before
+    assert other.call("PATCH", "/v1/domain", {"id": "fuzzed"}).status == 422
