@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from chalicelib import instants, telemetry
 from chalicelib.aws import Item, Upload
 from chalicelib.datasets import kinds
-from chalicelib.exports import admission, announce, codebook, downloads, runs
+from chalicelib.exports import admission, announce, codebook, downloads, drift, runs
 from chalicelib.exports.config import config_of
 from chalicelib.exports.formats import FORMATS
 from chalicelib.intake import attributes
 from chalicelib.lake import reading
 from chalicelib.services import Services
-from chalicelib.table import Table
+from chalicelib.table import Column, Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -84,12 +84,13 @@ def _attempt(services: Services, run: Item) -> str:
     beat = Heartbeat(services, run)
     with _scratch(services) as folder, beat.beating():
         try:
-            _, file, warnings = _produce(services, run, folder, beat)
+            columns, file, warnings = _produce(services, run, folder, beat)
         except Exception as error:
             if beat.superseded.is_set():
                 raise Superseded from error
             raise _judged(error) from error
     if runs.complete(services, run, file, warnings):
+        drift.remember(services, run, columns)
         return "completed"
     raise Superseded
 
@@ -104,7 +105,11 @@ def _judged(error: Exception) -> Exception:
     return error
 
 
-def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> tuple[str, dict[str, Any], list[str]]:
+# What was made: the file's columns, the row of it, and the warnings.
+Made = tuple[tuple[Column, ...], dict[str, Any], list[str]]
+
+
+def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> Made:
     """Make the run's file under a key that carries our fence: nobody sees it before the commit."""
     config = config_of(run)
     domain = run["domain"]
@@ -141,7 +146,7 @@ def _write(
     job: "kinds.Job",
     con: "DuckDBPyConnection",
     at: tuple[Path, int, "Heartbeat"],
-) -> tuple[str, dict[str, Any], list[str]]:
+) -> Made:
     folder, rows, beat = at
     form = FORMATS[config["format"]]
     options = form.options.model_validate(config["format_options"])
@@ -170,7 +175,8 @@ def _write(
         "key": key,
         "media_type": media_type,
     }
-    return key, file, [*job.warnings, *warnings]
+    drifted = drift.warnings(services, run, job.table.columns)
+    return job.table.columns, file, [*job.warnings, *drifted, *warnings]
 
 
 class FileSink:

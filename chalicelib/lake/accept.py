@@ -3,10 +3,18 @@
 import gzip
 import json
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
+from chalicelib import instants
+from chalicelib.aws import Attr
 from chalicelib.lake import layout
 from chalicelib.services import Services
+
+# A batch is compacted within so long, and sooner when a process has written so many of them.
+IN = timedelta(minutes=5)
+PILE = 200
+SAID_FOR = timedelta(minutes=1)
 
 
 def accept(
@@ -18,5 +26,28 @@ def accept(
         for line, row in enumerate(rows)
     )
     # Level 1: the caller waits for it. No time stamp, so that a repeat writes the same bytes.
+    due(services, domain)
     body = gzip.compress("\n".join(lines).encode(), compresslevel=1, mtime=0)
     services.bucket.put_new(layout.batch(domain, kind, accepted), body, "application/gzip")
+
+
+def due(services: Services, domain: str) -> None:
+    """See to it that the domain is compacted in a while, or soon when this process has written many batches.
+
+    Said before the batch is written, so that none is forgotten, and at most once a minute by each process.
+    """
+    now = services.now()
+    said, written = services.memory.get(("lake due", domain), (None, 0))
+    soon = written + 1 >= PILE
+    if said is not None and not soon and timedelta(0) <= now - said < SAID_FOR:
+        services.memory["lake due", domain] = (said, written + 1)
+        return
+    want(services, domain, timedelta(0) if soon else IN)
+    services.memory["lake due", domain] = (now, 0 if soon else written + 1)
+
+
+def want(services: Services, domain: str, within: timedelta) -> None:
+    """Have the domain compacted within that time, if it is not to be sooner already."""
+    at = instants.text(services.now() + within)
+    later = Attr("due_at").not_exists() | Attr("due_at").gt(at)
+    services.store.update(layout.work(domain), {"due_kind": "lake", "due_at": at, "domain": domain}, when=later)

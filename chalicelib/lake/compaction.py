@@ -2,11 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,7 @@ def _gather(services: Services, domain: str, known: Known) -> Task:
     # After the batches: a row that was accepted under a version of the catalogue is read with that or a later one.
     catalog, purged = known()
     batches = {kind: [key for key in keys if key not in before.left] for kind, keys in found.items()}
-    taken = {kind: keys[:MOST_BATCHES] for kind, keys in batches.items()}
+    taken = {kind: _taken(found[kind], keys) for kind, keys in batches.items()}
     until = instants.text(services.now() - GRACE)
     return Task(
         before=before,
@@ -115,6 +115,13 @@ def _gather(services: Services, domain: str, known: Known) -> Task:
         is_more=taken != batches,
         ripe=tuple(group for group in before.leaving if group.at <= until),
     )
+
+
+def _taken(sizes: Mapping[str, int], keys: Sequence[str]) -> list[str]:
+    """The first of the keys that one step takes: one at least."""
+    together = accumulate(sizes[key] for key in keys)
+    fits = [key for key, size in zip(keys, together, strict=True) if size <= MOST_BYTES]
+    return fits[:MOST_BATCHES] or list(keys[:1])
 
 
 def _erase(services: Services, domain: str, ripe: Sequence[Leaving]) -> None:
@@ -245,38 +252,34 @@ class _Step:
         return [self._local(found.key) for found in (part.participation, part.others) if found]
 
     def _write_events(self, con: "DuckDBPyConnection", new: Path, parts: Sequence[Events]) -> Events:
-        participation = [f"SELECT {_EVENT} FROM '{new}' WHERE conversation_id IS NOT NULL"]
-        others = [f"SELECT {_OTHER} FROM '{new}' WHERE conversation_id IS NULL"]
-        participation += [f"SELECT {_EVENT} FROM '{self._local(part.participation.key)}'" for part in parts if part.participation]  # fmt: skip
-        others += [f"SELECT {_OTHER} FROM '{self._local(part.others.key)}'" for part in parts if part.others]
+        talks = [part.participation.key for part in parts if part.participation]
+        rest = [part.others.key for part in parts if part.others]
+        participation = [f"SELECT {_EVENT} FROM '{new}' WHERE conversation_id IS NOT NULL", *map(self._read, talks)]
+        others = [f"SELECT {_OTHER} FROM '{new}' WHERE conversation_id IS NULL", *map(self._read, rest)]
         order = "participant_id, conversation_id, occurred_at, event_id"
         talked = self._made_or_none(con, "participation", f"{_all(participation)} ORDER BY {order}")
-        rest = self._made_or_none(con, "others", f"{_all(others)} ORDER BY participant_id, occurred_at, event_id")
-        files = [self.folder / found.key.rpartition("/")[2] for found in (talked, rest) if found]
-        hashes = [f"SELECT h FROM '{self._local(part.ids.key)}'" for part in parts]
-        hashes.append(f"SELECT {rows.hashed('event_id')} AS h FROM '{new}'")
+        told = self._made_or_none(con, "others", f"{_all(others)} ORDER BY participant_id, occurred_at, event_id")
+        hashes = [f"SELECT {rows.hashed('event_id')} AS h FROM '{new}'", *(self._read(part.ids.key) for part in parts)]
         ids = self._made(con, "events", "ids", f"{_all(hashes)} ORDER BY h", IDS_PARQUET)
-        who = (
-            f"SELECT DISTINCT participant_id FROM ({_all([f"SELECT participant_id FROM '{file}'" for file in files])})"
-        )
-        people = self._made(con, "events", "people", f"{who} ORDER BY participant_id")
-        bounds = con.execute(f"SELECT min(occurred_at), max(occurred_at) FROM ({_all([f"SELECT occurred_at FROM '{file}'" for file in files])})").fetchone()  # fmt: skip
-        assert bounds is not None  # noqa: S101 (an aggregate has one row)
-        part = Events(ids, people, talked, rest, first=_text(bounds[0]) or "", last=_text(bounds[1]) or "")
+        written = [f"SELECT participant_id, occurred_at FROM '{self._own(found)}'" for found in (talked, told) if found]
+        who = f"SELECT DISTINCT participant_id FROM ({_all(written)}) ORDER BY participant_id"
+        people = self._made(con, "events", "people", who)
+        first, last = _bounds(con, _all(written))
+        part = Events(ids, people, talked, told, first=first or "", last=last or "")
         return self._folded(con, part) if talked else part
 
     def _folded(self, con: "DuckDBPyConnection", part: Events) -> Events:
         """The part with its fold, and what lies ahead of it."""
         assert part.participation is not None  # noqa: S101 (only parts that have some are folded)
-        source = f"SELECT * FROM '{self.folder / part.participation.key.rpartition('/')[2]}'"
+        source = f"SELECT * FROM '{self._own(part.participation)}'"
         until = reading.literal(self.now - UNFOLDED)
-        last = con.execute(f"SELECT max(occurred_at) FROM ({source}) WHERE occurred_at <= {until}").fetchone()
+        _, last = _bounds(con, f"{source} WHERE occurred_at <= {until}")
         ahead = self._made_or_none(con, "ahead", f"{source} WHERE occurred_at > {until}")
-        if last is None or last[0] is None:
+        if last is None:
             return replace(part, ahead=ahead)
         order = "ORDER BY participant_id, conversation_id"
         folded = self._made(con, "events", "fold", f"SELECT * FROM ({fold.fold_of(source, until)}) {order}")
-        return replace(part, fold=folded, folded=_text(last[0]), ahead=ahead)
+        return replace(part, fold=folded, folded=last, ahead=ahead)
 
     def _made_or_none(self, con: "DuckDBPyConnection", role: str, sql: str) -> Rows | None:
         made = self._made(con, "events", role, sql, keep_empty=False)
@@ -308,6 +311,12 @@ class _Step:
         reading.fetch(self.services, {}, reading.batch_copies(folder, self.task.batches[kind]))
         return folder
 
+    def _own(self, made: Rows) -> Path:
+        return self.folder / made.key.rpartition("/")[2]
+
+    def _read(self, key: str) -> str:
+        return f"SELECT * FROM '{self._local(key)}'"
+
     def _local(self, key: str) -> Path:
         """A local copy of a part's object."""
         path = self.folder / f"part-{key.replace('/', '-').rpartition('parts-')[2]}"
@@ -329,8 +338,13 @@ def _copied(con: "DuckDBPyConnection", sql: str, file: Path, form: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _text(instant: datetime | None) -> str | None:
-    return instants.text(instant.replace(tzinfo=UTC)) if instant is not None else None
+def _bounds(con: "DuckDBPyConnection", source: str) -> tuple[str | None, str | None]:
+    """The texts of the first and the last occurred_at of the rows."""
+    found = con.execute(f"SELECT min(occurred_at), max(occurred_at) FROM ({source})").fetchone()
+    first, last = found or (None, None)
+    return (
+        (instants.text(first.replace(tzinfo=UTC)), instants.text(last.replace(tzinfo=UTC))) if first else (None, None)
+    )
 
 
 def send(services: Services, file: Path, key: str) -> None:

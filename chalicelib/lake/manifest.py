@@ -141,15 +141,15 @@ def commit(services: Services, domain: str, before: Manifest, after: Manifest) -
     return True
 
 
-def uncovered(services: Services, domain: str, kinds: Sequence[layout.Kind]) -> dict[layout.Kind, list[str]]:
-    """The keys of the batches and imports of each kind, by acceptance, whether or not a part has them already.
+def uncovered(services: Services, domain: str, kinds: Sequence[layout.Kind]) -> dict[layout.Kind, dict[str, int]]:
+    """Key and size in bytes of the batches and imports of each kind, by acceptance, whether or not a part has them.
 
     To be asked before the manifest is read: what is not here by then is in the parts of that manifest.
     """
-    found: dict[layout.Kind, list[str]] = {}
+    found: dict[layout.Kind, dict[str, int]] = {}
     imports = services.store.query(f"lake/{domain}", "import/")
     for kind in kinds:
-        keys = [key for key, _ in services.bucket.keys(layout.batches(domain, kind))]
-        keys += [item["key"] for item in imports if item["kind"] == kind]
-        found[kind] = sorted(keys, key=lambda key: key.rpartition("/")[2])
+        sizes = dict(services.bucket.keys(layout.batches(domain, kind)))
+        sizes |= {item["key"]: item["bytes"] for item in imports if item["kind"] == kind}
+        found[kind] = dict(sorted(sizes.items(), key=lambda one: one[0].rpartition("/")[2]))
     return found

@@ -155,6 +155,21 @@ def test_an_export_without_matching_rows_completes_with_its_header(community: tu
     assert deployment.file(run).decode("utf-8-sig").count("\n") == 1
 
 
+def test_a_change_of_the_attributes_is_a_warning_of_the_next_run(community: tuple[Deployment, str]):
+    deployment, key = community
+    made = deployment.call("POST", "/v1/exports", key, export()).json()
+    assert finished(deployment, key, made["run"])["warnings"] == []
+    deployment.call("PUT", "/v1/attributes/Zip", key, {"label": "Zip", "type": "text"})
+    deployment.call("DELETE", "/v1/attributes/Note", key)
+    again = deployment.call("POST", f"/v1/exports/{made['id']}/runs", key).json()
+    assert finished(deployment, key, again)["warnings"] == [
+        "The column Note of the last run is gone: the attribute was deleted.",
+        "The column Zip is new since the last run.",
+    ]
+    third = deployment.call("POST", f"/v1/exports/{made['id']}/runs", key).json()
+    assert finished(deployment, key, third)["warnings"] == []
+
+
 def test_the_codebook_names_every_column(community: tuple[Deployment, str]):
     deployment, key = community
     run = finished(deployment, key, deployment.call("POST", "/v1/exports", key, export()).json()["run"])
