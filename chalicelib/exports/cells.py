@@ -1,8 +1,8 @@
 """What the formats share about cells: one pass of measurements over `result`, and the SQL of values and labels.
 
-DuckDB's search for repeated expressions takes a time that grows with the square of the expressions in one SELECT, minutes
-for two thousand columns. So wide tables are rendered and measured some columns at a time, and no expression repeats
-another than a column.
+DuckDB's search for repeated expressions takes a time that grows with the square of the expressions in one SELECT:
+minutes for two thousand columns. So wide tables are rendered and measured some columns at a time, and no expression
+repeats another than a column.
 """
 
 import re

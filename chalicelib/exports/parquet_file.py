@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..table import Column, quoted
-from .cells import choices_value, label_of, source
+from .cells import choices_value, label_of, rendered, source
 from .stream import Sink, send_copy
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ def write(
     Instants are UTC, so `zone` plays no part. Raises what the sink or the query raises.
     """
     del zone
-    values = [
-        f"{_value(column, f'c{at}', options.values)} AS {quoted(column.name)}" for at, column in enumerate(columns)
-    ]
-    select = f"SELECT {', '.join(values)} FROM {source(con, columns)}"
+    values = [_value(column, f"c{at}", options.values) for at, column in enumerate(columns)]
+    named = ", ".join(f"v{at} AS {quoted(column.name)}" for at, column in enumerate(columns))
+    select = f"SELECT {named} FROM ({rendered(values, source(con, columns))})"
     send_copy(con, select, "FORMAT parquet, COMPRESSION zstd", folder, sink.write)
     return []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..table import Column
-from .cells import Measured, limits, literal, measure, number_list, source, wall_clock_of, within
+from .cells import Measured, limits, literal, measure, number_list, rendered, source, wall_clock_of, within
 from .spss_rules import EXACT_INTEGER, FIRST_DATE, TEXT_BYTES, Plan, Variable, plan
 from .stream import Sink
 
@@ -68,7 +68,7 @@ def write(
     layout = Layout.of(planned.variables)
     header = dictionary(planned, layout, rows, folder, compressed=options.compressed)
     cells = [_cell(variable, columns, zone, measured) for variable in planned.variables]
-    blocks = _blocks(con, f"SELECT {', '.join(cells)} FROM {source(con, columns)}", layout)
+    blocks = _blocks(con, cells, source(con, columns), layout)
     if options.compressed:
         _send_compressed(header, blocks, layout, folder, sink)
     else:
@@ -305,12 +305,14 @@ def _records(content: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
         start = end
 
 
-def _blocks(con: "duckdb.DuckDBPyConnection", select: str, layout: Layout) -> "Iterator[np.ndarray[Any, Any]]":
+def _blocks(
+    con: "duckdb.DuckDBPyConnection", cells: Sequence[str], base: str, layout: Layout
+) -> "Iterator[np.ndarray[Any, Any]]":
     """The records as arrays of bytes (rows, size of a record), in the order of the rows."""
     import nanoarrow
 
-    for query in _windows(con, select, layout.size):
-        stream = nanoarrow.c_array_stream(con.sql(query))
+    for window in _windows(con, layout.size):
+        stream = nanoarrow.c_array_stream(con.sql(rendered(cells, base + window)))
         try:
             for batch in stream:
                 yield from _packed(batch, layout)
@@ -318,15 +320,15 @@ def _blocks(con: "duckdb.DuckDBPyConnection", select: str, layout: Layout) -> "I
             stream.release()
 
 
-def _windows(con: "duckdb.DuckDBPyConnection", select: str, record: int) -> Iterator[str]:
-    """The query whole, or, when a batch of its rows would take too much memory, in parts of so many rows."""
+def _windows(con: "duckdb.DuckDBPyConnection", record: int) -> Iterator[str]:
+    """The conditions that give all rows, in parts when a batch of so large records would take too much memory."""
     rows = max(_QUERIED_BYTES // max(record, 1), 1)
     if rows >= _BATCH_ROWS:
-        yield select
+        yield ""
         return
     last = con.execute("SELECT coalesce(max(rowid), -1) FROM result").fetchall()[0][0]
     for first in range(0, last + 1, rows):
-        yield f"{select} WHERE rowid >= {first} AND rowid < {first + rows}"
+        yield f" WHERE rowid >= {first} AND rowid < {first + rows}"
 
 
 def _packed(batch: Any, layout: Layout) -> "Iterator[np.ndarray[Any, Any]]":

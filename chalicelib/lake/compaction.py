@@ -73,14 +73,14 @@ def absorbed(sizes: Sequence[int], fresh_rows: int, largest: int | None = None) 
     return sorted(taken)
 
 
-def compact(services: Services, domain: str, known: Known) -> bool | None:
-    """Carry out one step; whether there is more to do at once, or None when there was nothing to do.
+def compact(services: Services, domain: str, known: Known, most: int = MOST_BATCHES) -> bool | None:
+    """Carry out one step of `most` batches of each kind; whether there is more to do at once, or None when there was nothing to do.
 
     Whatever dies on the way, what the pointer says holds; what a step left behind is erased by a later one. Of two
     steps at the same time one succeeds.
     """
     started = services.now()
-    task = _gather(services, domain, known)
+    task = _gather(services, domain, known, most)
     if task.is_idle:
         return None
     _erase(services, domain, task.ripe)
@@ -99,13 +99,13 @@ def compact(services: Services, domain: str, known: Known) -> bool | None:
     return task.is_more
 
 
-def _gather(services: Services, domain: str, known: Known) -> Task:
+def _gather(services: Services, domain: str, known: Known, most: int) -> Task:
     found = manifest.uncovered(services, domain, layout.KINDS)
     before = manifest.current(services, domain)
     # After the batches: a row that was accepted under a version of the catalogue is read with that or a later one.
     catalog, purged = known()
     batches = {kind: [key for key in keys if key not in before.left] for kind, keys in found.items()}
-    taken = {kind: _taken(found[kind], keys) for kind, keys in batches.items()}
+    taken = {kind: _taken(found[kind], keys, most) for kind, keys in batches.items()}
     until = instants.text(services.now() - GRACE)
     return Task(
         before=before,
@@ -117,11 +117,11 @@ def _gather(services: Services, domain: str, known: Known) -> Task:
     )
 
 
-def _taken(sizes: Mapping[str, int], keys: Sequence[str]) -> list[str]:
+def _taken(sizes: Mapping[str, int], keys: Sequence[str], most: int) -> list[str]:
     """The first of the keys that one step takes: one at least."""
     together = accumulate(sizes[key] for key in keys)
     fits = [key for key, size in zip(keys, together, strict=True) if size <= MOST_BYTES]
-    return fits[:MOST_BATCHES] or list(keys[:1])
+    return fits[:most] or list(keys[:1])
 
 
 def _erase(services: Services, domain: str, ripe: Sequence[Leaving]) -> None:

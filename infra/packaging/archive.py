@@ -23,8 +23,9 @@ compileall.compile_dir(folder, maxlevels=64, force=True, quiet=2, stripdir=folde
 
 def precompile(folder: Path) -> None:
     """Put bytecode beside every Python file below the folder, as Lambda's interpreter reads it."""
+    # The order of a set that became a constant follows the seed.
     environment = {"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", "")}
-    subprocess.run([sys.executable, "-I", "-c", _COMPILE, str(folder), TASK], env=environment, check=True)
+    subprocess.run([sys.executable, "-P", "-s", "-c", _COMPILE, str(folder), TASK], env=environment, check=True)
 
 
 def size(folder: Path) -> int:

@@ -43,12 +43,9 @@ class Driver:
                 return int(found[1])
         raise AssertionError("chromedriver did not start")
 
-    def browser(self, *, scripts: bool = True, languages: str = "en") -> "Browser":
+    def browser(self, *, languages: str = "en") -> "Browser":
         """A new browser the size of a phone."""
-        profile = {
-            "intl.accept_languages": languages,
-            "profile.managed_default_content_settings.javascript": 1 if scripts else 2,
-        }
+        profile = {"intl.accept_languages": languages}
         options = {
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"],
             "prefs": profile,
@@ -108,9 +105,14 @@ class Browser:
 
     def darken(self) -> None:
         """Ask pages for their dark looks."""
-        features = [{"name": "prefers-color-scheme", "value": "dark"}]
-        command = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
-        ask(f"{self.url}/goog/cdp/execute", command)
+        self._emulate("setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+
+    def forbid_scripts(self) -> None:
+        """Run no script of any page."""
+        self._emulate("setScriptExecutionDisabled", value=True)
+
+    def _emulate(self, command: str, **parameters: Any) -> None:
+        ask(f"{self.url}/goog/cdp/execute", {"cmd": f"Emulation.{command}", "params": parameters})
 
     def photograph(self, file: Path) -> None:
         """Save what is seen as a PNG."""

@@ -182,8 +182,9 @@ def test_it_works_without_scripts_in_the_dark_and_in_another_language(driver: Dr
     title = "Wie entscheiden Sie beim Wocheneinkauf zwischen Markenprodukten und Eigenmarken?"
     conversation, (link,) = running.conversation(survey.url, 1, title=title)
     running.turn(conversation, "publish")
-    phone = driver.browser(scripts=False, languages="de-AT,de")
+    phone = driver.browser(languages="de-AT,de")
     phone.darken()
+    phone.forbid_scripts()
     phone.visit(link)
     assert phone.text("h1") == title
     assert phone.text("button") == "Starten"
