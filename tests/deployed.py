@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moto import mock_aws
+from moto.backends import get_backend
 
 from chalicelib import telemetry
 from chalicelib.aws import Aws
@@ -30,6 +31,12 @@ def deployed(folder: Path) -> Iterator[Deployment]:
         settings = replace(resources(), scratch=str(folder / "scratch"))
         services = Services(settings, Aws(), clock, sleep=lambda seconds: clock.advance(seconds=seconds))
         yield Deployment(services, clock, folder)
+
+
+def forgotten(deployment: Deployment) -> None:
+    """Empty the table, whose size is what moto takes its time for: it copies all of it in every transaction."""
+    get_backend("dynamodb")["123456789012"]["us-east-1"].tables[deployment.services.settings.table].items.clear()
+    deployment.services.memory.clear()
 
 
 @contextmanager

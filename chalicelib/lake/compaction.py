@@ -180,8 +180,6 @@ class _Step:
         key = layout.manifest(self.domain, before.version + 1, self.made)
         after = replace(before, version=before.version + 1, key=key, participants=people, events=events)
         gone = [*sorted(before.keys() - after.keys()), *(key for keys in self.task.batches.values() for key in keys)]
-        if before.key:
-            gone.append(before.key)
         kept = tuple(group for group in before.leaving if group not in self.task.ripe)
         leaving = (*kept, Leaving(now, tuple(gone))) if gone else kept
         return replace(after, leaving=leaving, purged=len(self.task.purged))

@@ -3,6 +3,7 @@
 import http.server
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from infra.local.stack import Plan, Stack
 
 FOLDER = LOCAL / "demo"
 METRICS = {"system": "all", "profile": "all", "participation": "all"}
+READER = "monday-meeting@example.org"
 MEMBERSHIPS = ["subscribed", "unsubscribed", "purged", "one_time"]
 
 
@@ -126,8 +128,22 @@ def participants(client: Client) -> None:
     ):
         dataset = {"kind": "participants", "memberships": MEMBERSHIPS, "columns": METRICS}
         body = {"title": title, "dataset": dataset, "format": form, "timezone": "America/Vancouver", "run": True}
+        if form == "csv":
+            body["deliver"] = {"emails": [READER]}
         run = follow(client, client("POST", "/v1/exports", body)["run"], title)
         save(run, FOLDER / name)
+
+
+def mail(stack: Stack) -> None:
+    """The e-mail that told of the first export, as the stack's SES got it."""
+    data = json.loads(urllib.request.urlopen(f"{stack.cloud.endpoint}/moto-api/data.json", timeout=30).read())
+    messages = [message for message in data["ses"]["Message"] if READER in json.dumps(message["destinations"])]
+    if not messages:
+        raise RuntimeError("no e-mail was sent")
+    print(f"  an e-mail went to {READER}: {messages[0]['subject']}")
+    # moto keeps the HTML of the two parts: shown here without its tags.
+    body = messages[0]["body"].partition("<body>")[2]
+    print("    " + re.sub(r"(<[^>]+>)+", "\n    ", body).strip())
 
 
 def links(client: Client) -> None:
@@ -187,6 +203,7 @@ def main() -> int:
         participants(client)
         links(client)
         raw(client, midnight)
+        mail(stack)
     print(f"Done in {time.monotonic() - begun:.0f} s: the files are in .local/demo/")
     return 0
 

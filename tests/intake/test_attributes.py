@@ -2,16 +2,16 @@
 
 import pytest
 
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community, forgotten, pointers, problem
 
 CHOICES = [{"code": 1, "label": "Female"}, {"code": 2, "label": "Male"}]
 ROW = {"participant_id": "p-1", "membership": "subscribed"}
 
 
-@pytest.fixture(scope="module")
-def refusing(shared):
+@pytest.fixture
+def refusing(community):
     """A community in which nothing is ever defined."""
-    return Community(shared)
+    return community
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,7 @@ def test_a_domain_has_two_thousand_attributes_and_no_more(community):
         listed += [item["name"] for item in page["items"]]
         cursor = page["next_cursor"]
     assert listed == [f"A{n:04}" for n in range(2000)]
+    forgotten(community.deployment)
 
 
 def test_a_value_taken_while_its_attribute_is_being_redefined_is_not_lost(community):

@@ -80,7 +80,7 @@ def test_a_small_part_is_rewritten_with_new_rows_and_a_large_one_is_not():
     assert compaction.absorbed([], 10) == []
     assert compaction.absorbed([40], 10) == [0]
     assert compaction.absorbed([41], 10) == []
-    assert compaction.absorbed([500, 40, 100], 10) == [1, 2]
+    assert compaction.absorbed([601, 40, 100], 10) == [1, 2]
     assert compaction.absorbed([600, 40, 100], 10) == [0, 1, 2]
     assert compaction.absorbed([600, 40, 100], 10, largest=100) == [1, 2]
 
