@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo "$(PYTHON) -m uv")
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo dev test lint bench
+.PHONY: setup demo dev test lint bench package
 
 setup:
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
@@ -27,3 +27,6 @@ test: lint
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks
+
+package: setup
+	@$(RUN) python -m infra.packaging

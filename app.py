@@ -100,6 +100,15 @@ def deliver(event: Any) -> None:
         sender.send(services(), message["domain"], message["endpoint_id"], message["delivery_id"])
 
 
+@app.on_sqs_message(queue="jobs", name="work_jobs")
+def work_jobs(event: Any) -> None:
+    """Compact a lake, erase files after a purge, read an import: what a message names."""
+    from chalicelib import jobs
+
+    for record in event:
+        jobs.work(services(), record_of(record), event.context.aws_request_id)
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: Any) -> None:
     """Each minute: what was lost on the way is found, what has expired is deleted."""

@@ -20,7 +20,7 @@ from chalicelib.http import (
     permitted,
     refused,
 )
-from chalicelib.intake import attributes, events, participants
+from chalicelib.intake import attributes, events, participants, purge
 from chalicelib.services import Services
 from chalicelib.webhooks import endpoints as webhooks
 
@@ -30,6 +30,7 @@ _DECLARED: tuple[Endpoint, ...] = (
     *attributes.ROUTES.endpoints,
     *participants.ROUTES.endpoints,
     *events.ROUTES.endpoints,
+    *purge.ROUTES.endpoints,
     *exports.ROUTES.endpoints,
     *downloads.ROUTES.endpoints,
     *segments.ROUTES.endpoints,

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+# More than these tell nobody anything, and an answer must not grow with what is wrong with a request.
+MAX_FAULTS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -89,12 +92,12 @@ class UnsupportedMediaType(Refusal):
 
 
 class Invalid(Refusal):
-    """Well-formed but refused; every fault at once."""
+    """Well-formed but refused; every fault at once, the first `MAX_FAULTS` of them."""
 
     status = 422
 
     def __init__(self, faults: Sequence[Fault], detail: str = "The request is well-formed but refused.") -> None:
-        super().__init__(detail, faults=faults)
+        super().__init__(detail, faults=faults[:MAX_FAULTS])
 
 
 class TooMany(Refusal):

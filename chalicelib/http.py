@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chalicelib import strict_json
 from chalicelib.errors import (
+    MAX_FAULTS,
     Fault,
     Forbidden,
     Invalid,
@@ -27,7 +28,6 @@ from chalicelib.ids import Seed
 from chalicelib.services import Services
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
-MAX_FAULTS = 1000
 MAX_WAIT_SECONDS = 20
 
 Role = Literal["viewer", "editor", "ingest", "admin"]

@@ -7,6 +7,7 @@ from chalicelib import instants
 from chalicelib.aws import Attr, Item
 from chalicelib.catalog import Catalog
 from chalicelib.datasets import kinds
+from chalicelib.exports import erasure
 from chalicelib.intake import attributes
 from chalicelib.lake import accept, compaction, layout, manifest
 from chalicelib.services import Services
@@ -19,13 +20,18 @@ ENOUGH = timedelta(minutes=5)
 
 def work(services: Services, message: Mapping[str, str], owner: str) -> None:
     """Do what a message asks; a message that comes twice does no harm. `owner` names this invocation."""
-    if message["job"] == "compact":
-        compact(services, message["domain"])
+    match message["job"]:
+        case "compact":
+            compact(services, message["domain"])
+        case "erase":
+            erasure.erase_files(services, message["domain"])
 
 
 def send_due(services: Services, at_a_time: int) -> None:
-    """Send a message for each domain whose lake is due to be compacted."""
+    """Send a message for each domain whose lake is due to be compacted, or that has purges to carry out."""
     now = instants.text(services.now())
+    for domain in sorted({found["domain"] for found in services.store.due("purge", now, at_a_time)}):
+        services.jobs_queue.send({"job": "erase", "domain": domain}, group=domain)
     for found in services.store.due("lake", now, at_a_time):
         domain = found["domain"]
         moved = {"due_at": instants.text(services.now() + RESEND)}

@@ -130,7 +130,9 @@ def test_lists_page_by_cursor(deployment: Deployment):
     assert page["next_cursor"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=1.0", "cursor=%21", "cursor=eA"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=1.0", "cursor=%21", "cursor=eA"]
+)
 def test_a_page_that_cannot_be_is_refused(deployment: Deployment, query: str):
     problem(deployment.call("GET", f"/v1/exports?{query}", deployment.domain()), 422)
 
@@ -154,6 +156,7 @@ def test_a_refused_request_leaves_its_idempotency_key_free(deployment: Deploymen
 def test_while_the_first_still_runs_the_second_is_a_conflict(deployment: Deployment):
     key = deployment.domain()
     seen = []
+
     def act(call: Call) -> Answer:
         seen.append(deployment.call("POST", "/v1/exports", key, EXPORT, Idempotency_Key="k").status)
         return Answer(201, {})
@@ -201,7 +204,8 @@ def test_a_front_end_of_a_configured_origin_may_read(deployment: Deployment):
 
 
 @pytest.mark.parametrize(
-    ("prefer", "seconds"), [("wait=2", 2), ("wait=3600", 20), ("wait=x", None), ("respond-async, wait=1", 1), ("", None)]
+    ("prefer", "seconds"),
+    [("wait=2", 2), ("wait=3600", 20), ("wait=x", None), ("respond-async, wait=1", 1), ("", None)],
 )
 def test_prefer_wait_answers_after_so_many_seconds(deployment: Deployment, prefer: str, seconds: int | None):
     key = deployment.domain()

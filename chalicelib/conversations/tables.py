@@ -1,4 +1,4 @@
-"""A conversation's links as tables of a run's DuckDB connection: issued(n, pid) and links(pid, assigned_to)."""
+"""A conversation's links as tables of a run's DuckDB connection: issued(pid) and links(pid, assigned_to)."""
 
 from collections.abc import Iterable
 from itertools import batched
@@ -16,21 +16,21 @@ ROWS_AT_ONCE = 10_000
 
 
 def put_issued(con: "DuckDBPyConnection", folder: Path, pid_key: pid.PidKey, count: int) -> None:
-    """Make `issued(n BIGINT, pid VARCHAR)`: the first `count` pids, numbered from 0 in the order of their links."""
+    """Make `issued(pid VARCHAR)`: the first `count` pids, read in the order of their links."""
     file = folder / "issued.csv"
     _write(file, map(pid.minter(pid_key), range(count)))
+    # Not in parallel: the rows come in the file's order, and need no sorting, which took most of the memory.
     con.execute(
-        "CREATE VIEW issued AS SELECT n, pid FROM "
-        f"read_csv('{file}', header = false, delim = ',', quote = '', escape = '', auto_detect = false, "
-        "columns = {n: 'BIGINT', pid: 'VARCHAR'})"
+        f"CREATE VIEW issued AS SELECT pid FROM read_csv('{file}', columns = {{pid: 'VARCHAR'}}, auto_detect = false, "
+        "header = false, delim = ',', quote = '', escape = '', parallel = false)"
     )
 
 
 def _write(file: Path, pids: Iterable[str]) -> None:
     # Through a file, in pieces: a million rows never stand in Python's memory at once.
     with file.open("w", encoding="ascii", newline="\n") as out:
-        for piece in batched(enumerate(pids), ROWS_AT_ONCE, strict=False):
-            out.write("".join(f"{n},{text}\n" for n, text in piece))
+        for piece in batched(pids, ROWS_AT_ONCE, strict=False):
+            out.write("\n".join(piece) + "\n")
 
 
 def put_links(con: "DuckDBPyConnection", folder: Path, services: Services, item: Item) -> None:

@@ -20,11 +20,10 @@ COLUMNS = (
     ),
 )
 
-# The view issued(n, pid) has one row for each link asked for, n counting from 0.
+# The view issued(pid) has one row for each link asked for, in their order.
 _SQL = """
 SELECT $stem || pid AS "link", pid AS "pid"
 FROM issued
-ORDER BY n
 """
 
 

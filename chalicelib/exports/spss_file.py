@@ -314,10 +314,21 @@ def _blocks(
     for window in _windows(con, layout.size):
         stream = nanoarrow.c_array_stream(con.sql(rendered(cells, base + window)))
         try:
-            for batch in stream:
+            while batch := _next_batch(stream):
                 yield from _packed(batch, layout)
         finally:
             stream.release()
+
+
+def _next_batch(stream: Any) -> Any:
+    """The next Arrow batch, None after the last; raises DuckDB's errors, which nanoarrow only passes on as words."""
+    import duckdb
+
+    try:
+        return next(stream, None)
+    except RuntimeError as error:
+        kind = duckdb.InterruptException if "INTERRUPT Error" in str(error) else duckdb.Error
+        raise kind(str(error)) from error
 
 
 def _windows(con: "duckdb.DuckDBPyConnection", record: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from chalicelib import instants, telemetry
+from chalicelib import instants, jobs, telemetry
 from chalicelib.aws import Attr, Item
 from chalicelib.exports import admission, announce, runs, schedules
 from chalicelib.services import Services
@@ -26,6 +26,7 @@ def sweep(services: Services) -> None:
     schedules.fire_overdue(services, AT_A_TIME)
     for found in services.store.due("expiry", now, AT_A_TIME):
         runs.expire(services, found["domain"], found)
+    jobs.send_due(services, AT_A_TIME)
 
 
 def _revive(services: Services, found: Item) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, StringConstraints, ValidationError
 
 from chalicelib import instants
-from chalicelib.errors import Fault, Invalid
-from chalicelib.http import MAX_FAULTS, Body, faults_of
+from chalicelib.errors import MAX_FAULTS, Fault, Invalid
+from chalicelib.http import Body, faults_of
 
 MAX_ITEMS = 1000
 PARTICIPANT_ID = r"^[A-Za-z0-9._:@-]{1,128}$"
@@ -30,10 +30,10 @@ def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -
     items = value.get(member)
     if not isinstance(items, list):
         detail = "must be a list" if member in value else "is required"
-        raise Invalid([Fault(f"/{member}", detail), *faults][:MAX_FAULTS])
+        raise Invalid([Fault(f"/{member}", detail), *faults])
     if len(items) > MAX_ITEMS:
         faults = [Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}"), *faults]
-        raise Invalid(faults[:MAX_FAULTS])
+        raise Invalid(faults)
     rows: list[Row] = []
     found = [_item_faults(item, f"/{member}/{n}", row, check, rows) for n, item in enumerate(items)]
     if faults or any(found):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from chalicelib import instants
+from chalicelib.datasets import codes
 from chalicelib.errors import Fault
 from chalicelib.http import INGEST, Answer, Body, Call, Routes
 from chalicelib.intake import batches
@@ -24,7 +25,6 @@ PARTICIPATION = frozenset(
         "question_answered",
     }
 )
-ALIASES = {"journey_entered": "journey_enter", "journey_exited": "journey_exit"}
 
 
 def _flat(value: object) -> object:
@@ -97,7 +97,7 @@ def stored(row: EventRow) -> dict[str, Any]:
     return {
         "event_id": row.event_id,
         "participant_id": row.participant_id,
-        "name": ALIASES.get(row.name, row.name),
+        "name": codes.canonical_event(row.name),
         "occurred_at": instants.text(row.occurred_at),
         "conversation_id": row.params["conversation_id"] if participation else None,
         "question_id": str(question) if question is not None else None,

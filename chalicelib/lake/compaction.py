@@ -74,7 +74,8 @@ def absorbed(sizes: Sequence[int], fresh_rows: int, largest: int | None = None) 
 
 
 def compact(services: Services, domain: str, known: Known, most: int = MOST_BATCHES) -> bool | None:
-    """Carry out one step of `most` batches of each kind; whether there is more to do at once, or None when there was nothing to do.
+    """Carry out one step, of `most` batches of a kind; whether there is more to do at once, or None when there was
+    nothing to do.
 
     Whatever dies on the way, what the pointer says holds; what a step left behind is erased by a later one. Of two
     steps at the same time one succeeds.

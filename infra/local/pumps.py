@@ -14,7 +14,7 @@ from infra.local.runtime import Stopped
 logger = logging.getLogger(__name__)
 
 QUICK_SECONDS = 0.02
-SLOW_SECONDS = 0.2
+SLOW_SECONDS = 0.35
 
 # What a receive may bring at most, by SQS.
 MAX_RECEIVED = 10

@@ -76,7 +76,17 @@ def write(template: Template, target: Path) -> None:
 
 def translate(source: Path, target: Path) -> None:
     """Write the CloudFormation translation of a SAM template; Incomplete when SAM refuses it."""
-    command = [*wheels.uv(), "run", "--quiet", "--script", str(TRANSLATOR), "translate", str(source), str(target)]
+    command = [
+        *wheels.uv(),
+        "run",
+        "--quiet",
+        "--frozen",
+        "--script",
+        str(TRANSLATOR),
+        "translate",
+        str(source),
+        str(target),
+    ]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Incomplete(f"SAM refuses the template:\n{done.stderr.strip()[-2000:]}")

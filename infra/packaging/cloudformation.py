@@ -26,12 +26,14 @@ def translate(source: Path, target: Path) -> None:
     template = json.loads(json.dumps(yaml.safe_load(source.read_text())))
     session = boto3.Session(region_name=REGION)
     made = Translator({}, Parser(), boto_session=session).translate(template, {})
-    target.write_text(yaml.safe_dump(made, sort_keys=True, allow_unicode=True, width=120))
+    # By way of JSON: SAM's own kinds of dict are none that YAML knows.
+    target.write_text(yaml.safe_dump(json.loads(json.dumps(made)), sort_keys=True, allow_unicode=True, width=120))
 
 
 def lint(files: list[str]) -> int:
     """cfn-lint's exit status for the files; it prints what it finds."""
-    return subprocess.run([sys.executable, "-m", "cfnlint", "--regions", REGION, "--", *files], check=False).returncode
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", REGION, "--", *files]
+    return subprocess.run(command, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:

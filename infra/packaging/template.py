@@ -199,7 +199,11 @@ def _api(one: Mapping[str, Any]) -> dict[str, Any]:
     }
     # Chalice gives the type alone, which SAM takes as an object.
     endpoint = {"Type": "REGIONAL"}
-    own = {"DefinitionBody": body, "EndpointConfiguration": endpoint, "GatewayResponses": template_responses(ANY_ORIGIN)}
+    own = {
+        "DefinitionBody": body,
+        "EndpointConfiguration": endpoint,
+        "GatewayResponses": template_responses(ANY_ORIGIN),
+    }
     return {**one, "Properties": {**one["Properties"], **own}}
 
 
@@ -215,7 +219,9 @@ def _dashboard(template: Template) -> dict[str, Any]:
         waiting.append(["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${" + name + ".QueueName}"])
         dead.append(["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${" + letters + ".QueueName}"])
     ours = [["Panelport", metric, "service", "panelport"] for metric in _OURS]
-    requests = [["AWS/ApiGateway", metric, "ApiName", "${AWS::StackName}"] for metric in ("Count", "4XXError", "5XXError")]
+    requests = [
+        ["AWS/ApiGateway", metric, "ApiName", "${AWS::StackName}"] for metric in ("Count", "4XXError", "5XXError")
+    ]
     shown = [
         ("Requests", requests, "Sum"),
         ("Runs and deliveries by outcome", ours, "Sum"),

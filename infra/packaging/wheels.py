@@ -23,7 +23,9 @@ DROPPED_PATHS = frozenset({"numpy/f2py", "numpy/_pyinstaller", "numpy/typing/tes
 DROPPED_FILES = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.hpp", "*.c", "*.cpp", "*.a", "*.lib", "*.f90", "*.exe")
 DROPPED_STUBS = ("*-stubs", "adbc_driver_*")
 # They tell of the installation, not of the package.
-DROPPED_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
+DROPPED_RECORDS = frozenset(
+    {".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
+)
 
 
 class Incomplete(Exception):
@@ -112,7 +114,7 @@ def _is_dropped(path: Path, is_folder: bool, services: frozenset[str]) -> bool:
             return path.name not in services
         top = len(path.parts) == 1 and any(fnmatch.fnmatch(path.name, stub) for stub in DROPPED_STUBS)
         return path.name in DROPPED_FOLDERS or text in DROPPED_PATHS or top
-    if ".dist-info" in path.parts[0]:
+    if ".dist-info" in path.parts[0] or len(path.parts) == 1:
         return path.name in DROPPED_RECORDS
     return any(fnmatch.fnmatch(path.name, pattern) for pattern in DROPPED_FILES)
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -31,6 +32,7 @@ class Driver:
             ["chromedriver", "--port=0"],
             stdout=subprocess.PIPE,
             stderr=self.log,
+            start_new_session=True,
             env={**os.environ, "HOME": str(folder)},
         )
         self.url = f"http://127.0.0.1:{self._port()}"
@@ -64,9 +66,12 @@ class Driver:
 
     def stop(self) -> None:
         """End the browsers and the driver."""
-        self.close_browsers()
-        self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.close_browsers()
+        finally:
+            # The driver's own processes and no others: it was started as the head of a group of its own.
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.log.close()
@@ -105,14 +110,30 @@ class Browser:
 
     def darken(self) -> None:
         """Ask pages for their dark looks."""
-        self._emulate("setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        self._tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
 
     def forbid_scripts(self) -> None:
-        """Run no script of any page."""
-        self._emulate("setScriptExecutionDisabled", value=True)
+        """Run no script of any page from now on; the driver's own commands for elements need scripts too."""
+        self._tell("Emulation.setScriptExecutionDisabled", value=True)
 
-    def _emulate(self, command: str, **parameters: Any) -> None:
-        ask(f"{self.url}/goog/cdp/execute", {"cmd": f"Emulation.{command}", "params": parameters})
+    def source(self) -> str:
+        """The page as it stands, read without a script."""
+        root = self._tell("DOM.getDocument")["root"]["nodeId"]
+        return str(self._tell("DOM.getOuterHTML", nodeId=root)["outerHTML"])
+
+    def title(self) -> str:
+        """The page's title, once it has loaded."""
+        return str(ask(f"{self.url}/title"))
+
+    def press_by_keyboard(self) -> None:
+        """Go to the first thing that can be pressed, and press it."""
+        for key, code, typed in (("Tab", 9, ""), ("Enter", 13, "\r")):
+            named = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            self._tell("Input.dispatchKeyEvent", type="keyDown", **named, **({"text": typed} if typed else {}))
+            self._tell("Input.dispatchKeyEvent", type="keyUp", **named)
+
+    def _tell(self, command: str, **parameters: Any) -> Any:
+        return ask(f"{self.url}/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def photograph(self, file: Path) -> None:
         """Save what is seen as a PNG."""

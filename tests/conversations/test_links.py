@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from chalicelib.conversations import links as links_module
-from chalicelib.conversations import pid, registry
+from chalicelib.conversations import pid, registry, tables
 from chalicelib.conversations.registry import Issue
+from chalicelib.datasets import conversation_links
 from chalicelib.errors import Conflict
+from chalicelib.lake import reading
 from chalicelib.settings import Settings
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
 from tests.deployed import Community, pointers, problem
@@ -216,6 +218,19 @@ def test_links_are_kept_when_the_keys_get_another_version(community: Community):
     newer = {**item, "key_version": item["key_version"] + 1}
     assert registry.pid_key(services, item) != registry.pid_key(services, newer)
     assert pid.mint(registry.pid_key(services, item), 0) == pid_of(panel.links(count=1)[0])
+
+
+def test_a_file_of_many_links_is_in_the_order_in_which_they_were_issued(tmp_path):
+    """More than DuckDB reads in one go: the first n of a larger file are the file of n."""
+    count = 200_000
+    key = pid.key(bytes(range(32)), 1, "demo", "cnv_1")
+    with reading.connection(tmp_path, "1GB") as con:
+        tables.put_issued(con, tmp_path, key, count)
+        table = conversation_links.table("https://host/c/code?pid=")
+        con.execute(f"CREATE TEMP TABLE result AS {table.sql}", table.parameters)
+        assert con.execute("SELECT link, pid FROM result").fetchall() == [
+            (f"https://host/c/code?pid={text}", text) for text in map(pid.minter(key), range(count))
+        ]
 
 
 # Assignments and reset

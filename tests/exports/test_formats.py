@@ -34,7 +34,7 @@ def read_ndjson(content, _path):
 
 def read_parquet(content, path):
     path.write_bytes(content)
-    found = duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(path)])
+    found = duckdb.connect().execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
     names = [column[0] for column in found.description]
     return names, [list(row) for row in found.fetchall()]
 
@@ -154,44 +154,32 @@ def test_one_column_is_enough(tmp_path, name):
         assert [type(value)(row[0]) for value, row in zip(values, rows, strict=True)] == values
 
 
-@every_writer
+@pytest.mark.parametrize("name", ["csv", "sav", "parquet", "ndjson"])
 def test_two_thousand_columns_are_written(tmp_path, name):
+    types = ("integer", "text", "choice", "datetime")
+    cells = ("7::BIGINT", "'text'", "3::INTEGER", "TIMESTAMP '2024-07-01'")
     columns = [
-        Column(
-            f"Column_{at}",
-            "l",
-            *[("integer", "text", "choice", "datetime")[at % 4]],
-            choices=CODES if at % 4 == 2 else (),
-        )
+        Column(f"Column_{at}", "l", types[at % 4], choices=CODES if types[at % 4] == "choice" else ())
         for at in range(2_000)
     ]
-    value = (7, "text", 3, datetime(2024, 7, 1))
-    cells = ("7::BIGINT", "'text'", "3::INTEGER", "TIMESTAMP '2024-07-01'")
     select = "SELECT " + ", ".join(f"{cells[at % 4]} AS Column_{at}" for at in range(2_000)) + " FROM range(20)"
     kind, options, read = WRITERS[name]
     content, warnings = written(
         result_of(tmp_path, columns, select), columns, tmp_path, kind, "Europe/Paris", **options
     )
-    header, rows = read(content, tmp_path / "read") if name != "parquet" else (None, [])
+    header, rows = read(content, tmp_path / "read")
     assert warnings == []
-    if name == "parquet":
-        (tmp_path / "read").write_bytes(content)
-        found = (
-            duckdb.connect().execute(f"SELECT count(Column_0), count(Column_1999) FROM '{tmp_path}/read'").fetchall()
-        )
-        assert found == [(20, 20)]
-        return
     assert header == [column.name for column in columns]
-    assert len(rows) == 20
-    assert [str(cell).removesuffix(".0") for cell in rows[-1][:3]] in (["7", "text", "3"], ["7", "text", "label 3"])
-    assert rows[0] == rows[-1]
-    assert value
+    assert rows == [rows[0]] * 20
+    whole, text, choice, _ = rows[0][:4]
+    assert (int(whole), text) == (7, "text")
+    assert choice == (3 if kind == "spss" else "label 3")
+    assert rows[0] == rows[0][:4] * 500
 
 
 @every_writer
 def test_what_is_missing_everywhere_is_missing_in_the_file(tmp_path, name):
-    columns = [column for column in OF_EACH_TYPE if column.name != "At" or name != "parquet"]
-    _, rows, warnings = read_back(tmp_path, name, columns, [[None] * len(columns)] * 3)
+    _, rows, warnings = read_back(tmp_path, name, OF_EACH_TYPE, [[None] * len(OF_EACH_TYPE)] * 3)
     assert warnings == []
     assert len(rows) == 3
     assert all(cell in (None, "") or cell != cell for row in rows for cell in row)
@@ -333,7 +321,7 @@ class Interrupting(Collected):
         canceller.join()
 
 
-@every_writer
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "zsav"])  # nothing of it is sent before the end
 def test_an_interrupted_query_ends_the_writing_without_a_trace(tmp_path, name):
     kind, options, _ = WRITERS[name]
     con = result_of(tmp_path, OF_EACH_TYPE, MANY.format(1_000_000))
@@ -401,7 +389,8 @@ def test_parquet_is_typed_and_its_instants_are_utc(tmp_path):
         content, _ = rendered(tmp_path, OF_EACH_TYPE, [row], "parquet", "America/Vancouver", values=values)
         path = tmp_path / "read.parquet"
         path.write_bytes(content)
-        con = duckdb.connect(config={"TimeZone": "UTC"})
+        con = duckdb.connect()
+        con.execute("SET TimeZone = 'UTC'")
         found = con.execute(f'SELECT * REPLACE ("At"::VARCHAR AS "At") FROM \'{path}\'').fetchall()
         assert found == [(1, "a", 0.5, True, row[4], "2024-07-01 12:00:00.000005+00", one, some)]
         types = [kind[1] for kind in con.execute(f"DESCRIBE FROM '{path}'").fetchall()]

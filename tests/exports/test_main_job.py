@@ -90,7 +90,12 @@ def test_a_community_becomes_a_csv_with_all_metrics(community: tuple[Deployment,
     first = rows[0]
     assert first["MembershipStatus"] == "Subscribed"
     assert first["SubscribedAt"] == "2024-01-06 06:00:00"
-    assert (first["Age"], first["Gender"], first["Brands"], first["Note"]) == ("34", "Female", "Acme;Bolt", "'=cmd(\"x\")")
+    assert (first["Age"], first["Gender"], first["Brands"], first["Note"]) == (
+        "34",
+        "Female",
+        "Acme;Bolt",
+        '\'=cmd("x")',
+    )
     assert (first["ChatsInvited"], first["ChatsCompleted"], first["ResponseRate"]) == ("3", "1", "33.33")
     assert first["LastActiveDate"] == "2026-10-03 00:00:00"
     assert first["EngagementStatus"] == "Active"

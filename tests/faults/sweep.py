@@ -30,20 +30,25 @@ def play(site: Site, scenario: Scenario, *faults: Fault) -> World:
     return world
 
 
-def calls_of(site: Site, scenario: Scenario) -> int:
-    """How many calls the scenario makes when nothing goes wrong, and that then everything holds."""
-    world = site.world()
-    scenario(world)
-    calls = len(world.injector.trace)
-    world.recover()
-    assert world.verdict() == []
-    assert world.minutes <= 1
-    return calls
+def calls_of(site: Site, scenario: Scenario) -> list[str]:
+    """The names of the calls that the scenario makes when nothing goes wrong, and that then everything holds."""
+    if scenario not in site.traces:
+        world = site.world()
+        scenario(world)
+        trace = list(world.injector.trace)
+        world.recover()
+        assert world.verdict() == []
+        assert world.minutes <= 1
+        site.traces[scenario] = trace
+    return site.traces[scenario]
 
 
-def places(calls: int, stride: int, first: int) -> Sequence[int]:
-    """The numbers of the calls at which to inject: each `stride`-th, from a start that differs between kinds."""
-    return range(calls) if FULL else range(first % stride, calls, stride)
+def places(calls: Sequence[int], number: int, turn: int) -> list[int]:
+    """So many of the numbers of calls, spread evenly, from a start that differs from turn to turn."""
+    if FULL:
+        return list(calls)
+    size = len(calls)
+    return sorted(calls[(3 * turn + n * size // number) % size] for n in range(number))
 
 
 def sweep(site: Site, scenario: Scenario, kind: str, at: Sequence[int]) -> Outcome:

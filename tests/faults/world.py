@@ -74,6 +74,7 @@ class Site:
     injector: Injector = field(default_factory=Injector)
     tokens: dict[str, str] = field(default_factory=dict)
     kept: Any = None
+    traces: dict[Any, list[str]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deployed import Community, forgotten, pointers, problem
+from tests.deployed import forgotten, pointers, problem
 
 CHOICES = [{"code": 1, "label": "Female"}, {"code": 2, "label": "Male"}]
 ROW = {"participant_id": "p-1", "membership": "subscribed"}
@@ -151,17 +151,22 @@ def test_a_deleted_attribute_leaves_and_never_brings_its_values_back(community, 
     assert [row["AGE"] for row in community.rows()] == ["", str(value)]
 
 
-def test_a_domain_has_two_thousand_attributes_and_no_more(community):
-    """All but two are put straight into the table: defining two thousand one by one takes minutes."""
-    assert community.define("A0000").status == 201
+def copied(community, names):
+    """Put copies of the community's only attribute straight into the table, as if they had data."""
     store = community.deployment.services.store
-    place = f"domain/{community.domain}"
-    pattern = store.query(place, "attribute/")[0]
-    names = [f"A{n:04}" for n in range(1, 1999)]
+    (pattern,) = store.query(f"domain/{community.domain}", "attribute/")
     copies = [{**pattern, "name": name, "sk": f"attribute/{name.lower()}", "has_data": True} for name in names]
     for start in range(0, len(copies), 25):
         puts = [{"PutRequest": {"Item": item}} for item in copies[start : start + 25]]
         assert not store.client.batch_write_item(RequestItems={store.table: puts})["UnprocessedItems"]
+    community.deployment.services.memory.clear()
+
+
+def test_a_domain_has_two_thousand_attributes_and_no_more(community):
+    """All but two are put straight into the table: defining two thousand one by one takes minutes."""
+    assert community.define("A0000").status == 201
+    names = [f"A{n:04}" for n in range(1, 1999)]
+    copied(community, names)
     assert community.define("A1999").status == 201
     problem(community.define("A2000"), 409)
     values = {name: name.lower() for name in names}
@@ -175,6 +180,19 @@ def test_a_domain_has_two_thousand_attributes_and_no_more(community):
         cursor = page["next_cursor"]
     assert listed == [f"A{n:04}" for n in range(2000)]
     forgotten(community.deployment)
+
+
+def test_a_page_of_the_largest_definitions_is_one_that_an_answer_holds(community):
+    choices = [{"code": n, "label": f"{n:03}" + "\U0001f600" * 490} for n in range(100)]
+    assert community.define("A00", "choice", choices=choices).status == 201
+    copied(community, [f"A{n:02}" for n in range(1, 35)])
+    listed, cursor = [], ""
+    while cursor is not None:
+        answer = community.call("GET", f"/v1/attributes?limit=200&cursor={cursor}")
+        assert answer.status == 200
+        listed += [item["name"] for item in answer.json()["items"]]
+        cursor = answer.json()["next_cursor"]
+    assert listed == [f"A{n:02}" for n in range(35)]
 
 
 def test_a_value_taken_while_its_attribute_is_being_redefined_is_not_lost(community):

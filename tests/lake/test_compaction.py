@@ -106,17 +106,15 @@ def test_many_compactions_leave_few_parts_and_nothing_that_is_not_listed(communi
 
 
 def test_what_a_running_job_reads_is_there_for_an_hour(community):
-    services = community.deployment.services
     community.report(someone(1))
     compacted(community)
-    before = objects(community)
+    before = {key for key in objects(community) if "/manifests/" not in key}
     community.report(someone(2))
     compacted(community)
     community.deployment.clock.advance(minutes=59)
     community.report(someone(3))
     compacted(community)
     assert before <= objects(community)
-    assert services
 
 
 def test_a_job_that_listed_batches_before_they_were_erased_reads_them_in_their_parts(community, tmp_path):
@@ -272,7 +270,7 @@ def found_in_storage(community, text: bytes) -> list[str]:
         if version["Key"].endswith(".parquet") and body[:4] == b"PAR1":
             path = community.deployment.folder / "look.parquet"
             path.write_bytes(body)
-            body += repr(duckdb.sql(f"SELECT * FROM '{path}'").fetchall()).encode()
+            body += repr(duckdb.sql(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM '{path}'").fetchall()).encode()
         if text in body:
             found.append(version["Key"])
     return found
