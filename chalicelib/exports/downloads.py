@@ -1,74 +1,47 @@
 """Download links of our own: unguessable, expiring, revocable; each click leads to a fresh short-lived URL."""
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import re
 import unicodedata
-from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
-from chalicelib import instants
 from chalicelib.errors import Conflict, Gone, NotFound
+from chalicelib.expiring import link, read
 from chalicelib.http import Answer, Call, Routes
+from chalicelib.intake import imports
 from chalicelib.services import Services
+
+__all__ = ["ROUTES", "disposition", "download", "file_name", "link", "read"]
 
 ROUTES = Routes()
 # S3's own console presigns for 5 minutes; much less fails where clocks differ.
 CLICK_SECONDS = 300
-_TAG_BYTES = 16
-
-
-def link(services: Services, domain: str, run_id: str, expires_at: str) -> str:
-    """The run's download link: the same one each time."""
-    return f"{services.settings.base_url}/d/{_token(services, domain, run_id, expires_at)}"
-
-
-def _token(services: Services, domain: str, run_id: str, expires_at: str) -> str:
-    until = int(instants.parse(expires_at).timestamp())
-    payload = f"1.{domain}.{run_id}.{until}".encode()
-    return base64.urlsafe_b64encode(payload + _tag(services, payload)).decode().rstrip("=")
-
-
-def _tag(services: Services, payload: bytes) -> bytes:
-    return hmac.digest(services.key("downloads"), payload, hashlib.sha256)[:_TAG_BYTES]
-
-
-def read(services: Services, token: str) -> tuple[str, str, datetime]:
-    """Domain, run and expiry of a link's token; NotFound when it is not, to the letter, one of ours."""
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        payload, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
-        if not hmac.compare_digest(tag, _tag(services, payload)):
-            raise NotFound
-        _, domain, run_id, until = payload.decode().split(".")
-        expires = datetime.fromtimestamp(int(until), tz=UTC)
-    except (binascii.Error, ValueError) as error:
-        raise NotFound from error
-    if base64.urlsafe_b64encode(raw).decode().rstrip("=") != token:
-        raise NotFound
-    return domain, run_id, expires
 
 
 @ROUTES.add("GET", "/d/{token}", None, "Download a file", status=302)
 def download(call: Call) -> Answer:
     """A redirect to a short-lived URL of the file, on each click; 410 once expired or revoked."""
     services = call.services
-    domain, run_id, expires = read(services, call.path["token"])
+    domain, thing, expires = read(services, call.path["token"])
+    file = imports.rejected_file(services, domain, thing) if thing.startswith("imp_") else _file(services, domain, thing)
+    if file is None or expires <= services.now():
+        raise Gone("This link has expired or was revoked. Run the export again for a new one.")
+    url = services.bucket.presigned_get(
+        file["key"], disposition=disposition(file["name"]), media_type=file["media_type"], seconds=CLICK_SECONDS
+    )
+    return Answer(302, None, {"Location": url, "Referrer-Policy": "no-referrer"})
+
+
+def _file(services: Services, domain: str, run_id: str) -> dict[str, Any] | None:
+    """Key, name and media type of a completed run's file; None when there is none any more."""
     run = services.store.get(f"run/{domain}/{run_id}", "run")
     if run is None:
         raise NotFound
     if run["status"] in ("pending", "processing"):
         raise Conflict("The file is still being made.", headers={"Retry-After": "10"})
-    if run["status"] != "completed" or expires <= services.now():
-        raise Gone("This link has expired or was revoked. Run the export again for a new one.")
-    file = json.loads(run["file"])
-    url = services.bucket.presigned_get(
-        file["key"], disposition=disposition(file["name"]), media_type=file["media_type"], seconds=CLICK_SECONDS
-    )
-    return Answer(302, None, {"Location": url, "Referrer-Policy": "no-referrer"})
+    found: dict[str, Any] | None = json.loads(run["file"]) if run["status"] == "completed" else None
+    return found
 
 
 def disposition(name: str) -> str:

@@ -42,8 +42,8 @@ def report_participants(call: Call) -> Answer:
     """Accept a batch of whole rows: durable when answered, or refused whole."""
     for _ in range(3):
         catalog = attributes.catalog(call.services, call.domain)
-        rows = batches.read(call.body, "participants", ParticipantRow, _check(catalog))
-        stored = [_stored(row, catalog, instants.text(call.services.now())) for row in rows]
+        rows = batches.read(call.body, "participants", ParticipantRow, check_of(catalog))
+        stored = [stored_row(row, catalog, instants.text(call.services.now())) for row in rows]
         used = {name for row in stored for name in row["attributes"]}
         if attributes.mark_data(call.services, call.domain, catalog, used):
             if stored:
@@ -52,7 +52,9 @@ def report_participants(call: Call) -> Answer:
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
 
-def _check(catalog: Catalog) -> batches.ItemCheck:
+def check_of(catalog: Catalog) -> batches.ItemCheck:
+    """What judges an item's attributes by the catalogue."""
+
     def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
         given = item.get("attributes")
         if not isinstance(given, dict):
@@ -69,7 +71,9 @@ def _check(catalog: Catalog) -> batches.ItemCheck:
     return check
 
 
-def _stored(row: ParticipantRow, catalog: Catalog, arrival: str) -> dict[str, Any]:
+def stored_row(row: ParticipantRow, catalog: Catalog, arrival: str) -> dict[str, Any]:
+    """The row as the lake keeps it; `arrival` is its updated_at when it has none."""
+
     def instant(name: str) -> str | None:
         value = getattr(row, name)
         return instants.text(value) if value is not None else None

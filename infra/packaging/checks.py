@@ -98,7 +98,7 @@ def of_template(template: Mapping[str, Any]) -> list[str]:
 
 def _of_roles(template: Mapping[str, Any]) -> Iterator[str]:
     taken: dict[str, str] = {}
-    for name, one in functions(dict(template)):
+    for name, one in functions(template):
         role = one["Properties"].get("Role", {}).get("Fn::GetAtt", [""])[0]
         statements = list(statements_of(template, role)) if role else []
         if not statements:
@@ -119,12 +119,12 @@ def statements_of(template: Mapping[str, Any], role: str) -> Iterator[Mapping[st
 
 
 def _sources(template: Mapping[str, Any]) -> set[str]:
-    found = (source(one) for _, one in functions(dict(template)))
+    found = (source(one) for _, one in functions(template))
     return {name for name in found if name}
 
 
 def _of_queues(template: Mapping[str, Any]) -> Iterator[str]:
-    for name, one in functions(dict(template)):
+    for name, one in functions(template):
         queue = source(one)
         if queue is None:
             continue

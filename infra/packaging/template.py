@@ -96,12 +96,12 @@ def completed(template: Template) -> Template:
     return {**template, "Resources": resources}
 
 
-def functions(template: Template) -> Iterator[tuple[str, Any]]:
+def functions(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The functions, by their names in the template."""
     return ((name, one) for name, one in template["Resources"].items() if one.get("Type") == FUNCTION)
 
 
-def queues(template: Template) -> Iterator[tuple[str, Any]]:
+def queues(template: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The queues that have a dead letter queue, by their names in the template."""
     found = ((name, one) for name, one in template["Resources"].items() if one.get("Type") == QUEUE)
     return ((name, one) for name, one in found if "RedrivePolicy" in one["Properties"])

@@ -211,7 +211,7 @@ def test_every_function_of_the_package_answers_its_event(account: Account) -> No
             answer = account(handler, request("GET", "/healthz", "/healthz"))
             assert answer["statusCode"] == 200
         elif handler == "app.authorize":
-            with pytest.raises(RuntimeError, match="^Exception: Unauthorized$"):
+            with pytest.raises(RuntimeError, match=r"^Exception: Unauthorized$"):
                 account(handler, recorded("token"))
         else:
             event = recorded("minute") if sources == ["Schedule"] else message(strange)

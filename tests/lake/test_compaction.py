@@ -255,7 +255,7 @@ def test_values_of_a_deleted_attribute_leave_storage_and_a_new_one_of_the_name_s
 
 
 def found_in_storage(community, text: bytes) -> list[str]:
-    """The keys of the objects of which a version holds the text, packed or not."""
+    """The keys of the domain's objects of which a version holds the text, packed or not."""
     import gzip
 
     import duckdb
@@ -264,6 +264,8 @@ def found_in_storage(community, text: bytes) -> list[str]:
     found = []
     pages = s3.get_paginator("list_object_versions").paginate(Bucket="panelport")
     for version in (version for page in pages for version in page.get("Versions", [])):
+        if f"/{community.domain}/" not in version["Key"]:
+            continue
         body = s3.get_object(Bucket="panelport", Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
         if version["Key"].endswith(".gz"):
             body = gzip.decompress(body)
