@@ -20,7 +20,7 @@ from chalicelib.http import (
     permitted,
     refused,
 )
-from chalicelib.intake import attributes, events, participants, purge
+from chalicelib.intake import attributes, events, imports, participants, purge
 from chalicelib.services import Services
 from chalicelib.webhooks import endpoints as webhooks
 
@@ -31,6 +31,7 @@ _DECLARED: tuple[Endpoint, ...] = (
     *participants.ROUTES.endpoints,
     *events.ROUTES.endpoints,
     *purge.ROUTES.endpoints,
+    *imports.ROUTES.endpoints,
     *exports.ROUTES.endpoints,
     *downloads.ROUTES.endpoints,
     *segments.ROUTES.endpoints,

@@ -8,7 +8,7 @@ from chalicelib.aws import Attr, Item
 from chalicelib.catalog import Catalog
 from chalicelib.datasets import kinds
 from chalicelib.exports import erasure
-from chalicelib.intake import attributes
+from chalicelib.intake import attributes, imports
 from chalicelib.lake import accept, compaction, layout, manifest
 from chalicelib.services import Services
 
@@ -25,6 +25,8 @@ def work(services: Services, message: Mapping[str, str], owner: str) -> None:
             compact(services, message["domain"])
         case "erase":
             erasure.erase_files(services, message["domain"])
+        case "import":
+            imports.work(services, message["domain"], message["import_id"], owner)
 
 
 def send_due(services: Services, at_a_time: int) -> None:
@@ -32,6 +34,7 @@ def send_due(services: Services, at_a_time: int) -> None:
     now = instants.text(services.now())
     for domain in sorted({found["domain"] for found in services.store.due("purge", now, at_a_time)}):
         services.jobs_queue.send({"job": "erase", "domain": domain}, group=domain)
+    imports.send_due(services, now, at_a_time)
     for found in services.store.due("lake", now, at_a_time):
         domain = found["domain"]
         moved = {"due_at": instants.text(services.now() + RESEND)}

@@ -1,6 +1,7 @@
 """Whatever is sent, valid or not: no answer is a 5xx, every refusal is a problem document that says where."""
 
 import json
+import re
 from collections import Counter
 from urllib.parse import quote, urlencode
 
@@ -253,6 +254,34 @@ def test_a_segment_past_what_an_item_holds_is_refused(community):
     values = [f"{n:03}" + "x" * 950 for n in range(90)]
     body = {"name": "s", "segment": {"any": [{"attribute": "EmailAddress", "op": "eq", "values": values}] * 6}}
     problem(community.call("POST", "/v1/segments", body), 422)
+
+
+TOO_LONG = {
+    "an id in a path": ("GET", "/v1/exports/" + quote("\U0001f600" * 500), None),
+    "the name of a key in a path": ("DELETE", "/v1/keys/" + quote("\U0001f600" * 512), None),
+    "a webhook to deliver to": ("POST", "/v1/exports", export(deliver={"webhook_ids": ["x" * 2000]})),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="DynamoDB refuses a sort key past 1,024 bytes, a partition key past 2,048: 500")
+@pytest.mark.parametrize(("method", "path", "body"), TOO_LONG.values(), ids=TOO_LONG.keys())
+def test_the_table_is_never_asked_for_a_key_that_it_cannot_have(community, method, path, body):
+    """moto takes a key of any length, so the requests to it are looked at."""
+    asked = []
+
+    def look(request, **_):
+        found = re.findall(rb'"(pk|sk)": ?\{"S": ?("(?:[^"\\]|\\.)*")', request.body)
+        asked.extend((name, len(json.loads(text).encode())) for name, text in found)
+
+    events = community.deployment.services.aws.dynamodb.meta.events
+    events.register("before-send.dynamodb", look)
+    try:
+        answer = community.call(method, path, body)
+    finally:
+        events.unregister("before-send.dynamodb", look)
+    assert answer.status in (404, 422)
+    assert asked, "the control: the table was asked"
+    assert all(size <= (1024 if name == b"sk" else 2048) for name, size in asked), asked
 
 
 LONG = "x" * 600

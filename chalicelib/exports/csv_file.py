@@ -18,6 +18,7 @@ from .cells import (
     limits,
     losses,
     measure,
+    once,
     rendered,
     source,
     wall_clock_of,
@@ -56,7 +57,7 @@ def write(
     target.write(header(columns, options))
     send_copy(
         con,
-        rendered(cells, source(con, columns)),
+        rendered(list(enumerate(cells)), source(con, columns)),
         f"FORMAT csv, HEADER false, DELIMITER '{delimiter}', QUOTE '\"', ESCAPE '\"', NULLSTR ''",
         folder,
         target.write,
@@ -143,11 +144,6 @@ _TEXT: dict[str, Callable[[Column, str, _Values, str, Measured], str]] = {
     "choice": _choice,
     "choices": _choices,
 }
-
-
-def once(expression: str, name: str, use: str) -> str:
-    """The SQL of `use`, in which `name` stands for the expression as often as it likes (see `cells`)."""
-    return f"list_transform([{expression}], lambda {name}: {use})[1]"
 
 
 def shortest(expression: str, *, small: bool = True) -> str:

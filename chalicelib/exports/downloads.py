@@ -24,7 +24,9 @@ def download(call: Call) -> Answer:
     """A redirect to a short-lived URL of the file, on each click; 410 once expired or revoked."""
     services = call.services
     domain, thing, expires = read(services, call.path["token"])
-    file = imports.rejected_file(services, domain, thing) if thing.startswith("imp_") else _file(services, domain, thing)
+    file = (
+        imports.rejected_file(services, domain, thing) if thing.startswith("imp_") else _file(services, domain, thing)
+    )
     if file is None or expires <= services.now():
         raise Gone("This link has expired or was revoked. Run the export again for a new one.")
     url = services.bucket.presigned_get(

@@ -35,7 +35,7 @@ def write(
     # case only. JSON escapes every control character, so no line breaks inside an object.
     send_copy(
         con,
-        f"SELECT json_object({members})::VARCHAR FROM ({rendered(values, source(con, columns))})",
+        f"SELECT json_object({members})::VARCHAR FROM ({rendered(list(enumerate(values)), source(con, columns))})",
         "FORMAT csv, HEADER false, DELIMITER '', QUOTE '', ESCAPE ''",
         folder,
         target.write,

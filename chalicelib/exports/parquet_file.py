@@ -29,7 +29,7 @@ def write(
     del zone
     values = [_value(column, f"c{at}", options.values) for at, column in enumerate(columns)]
     named = ", ".join(f"v{at} AS {quoted(column.name)}" for at, column in enumerate(columns))
-    select = f"SELECT {named} FROM ({rendered(values, source(con, columns))})"
+    select = f"SELECT {named} FROM ({rendered(list(enumerate(values)), source(con, columns))})"
     send_copy(con, select, "FORMAT parquet, COMPRESSION zstd", folder, sink.write)
     return []
 

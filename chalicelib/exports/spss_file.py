@@ -67,7 +67,7 @@ def write(
     rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
     layout = Layout.of(planned.variables)
     header = dictionary(planned, layout, rows, folder, compressed=options.compressed)
-    cells = [_cell(variable, columns, zone, measured) for variable in planned.variables]
+    cells = [(variable.column, _cell(variable, columns, zone, measured)) for variable in planned.variables]
     blocks = _blocks(con, cells, source(con, columns), layout)
     if options.compressed:
         _send_compressed(header, blocks, layout, folder, sink)
@@ -306,7 +306,7 @@ def _records(content: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
 
 
 def _blocks(
-    con: "duckdb.DuckDBPyConnection", cells: Sequence[str], base: str, layout: Layout
+    con: "duckdb.DuckDBPyConnection", cells: Sequence[tuple[int, str]], base: str, layout: Layout
 ) -> "Iterator[np.ndarray[Any, Any]]":
     """The records as arrays of bytes (rows, size of a record), in the order of the rows."""
     import nanoarrow

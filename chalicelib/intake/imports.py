@@ -211,7 +211,13 @@ def lease(services: Services, item: Item, owner: str) -> Item | None:
     now = services.now()
     if item["status"] == "processing" and instants.parse(item["lease_until"]) > now:
         return item if item["owner"] == owner else None
-    changes = {"status": "processing", "phase": "reading", "fence": item["fence"] + 1, "owner": owner, **_leased(services)}
+    changes = {
+        "status": "processing",
+        "phase": "reading",
+        "fence": item["fence"] + 1,
+        "owner": owner,
+        **_leased(services),
+    }
     free = Attr("fence").eq(item["fence"]) & Attr("status").is_in(RUNNING)
     taken = services.store.update((item["pk"], item["sk"]), changes, when=free)
     if taken is None:
@@ -236,7 +242,9 @@ def _attempt(services: Services, item: Item) -> bool:
     with _scratch(services) as folder, _beating(services, item) as beat:
         source = folder / "upload"
         try:
-            services.bucket.download(item["source"] if "source" in item else uploaded(item["domain"], item["id"]), source)
+            services.bucket.download(
+                item["source"] if "source" in item else uploaded(item["domain"], item["id"]), source
+            )
         except Lost as error:
             raise import_files.Broken("The uploaded file is not there any more.") from error
         for _ in range(3):
@@ -247,9 +255,7 @@ def _attempt(services: Services, item: Item) -> bool:
         raise RuntimeError("the attributes are being changed by others")
 
 
-def _read(
-    services: Services, item: Item, catalog: Catalog, folder: Path, beat: "Beat"
-) -> import_files.Outcome:
+def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: "Beat") -> import_files.Outcome:
     asked = import_files.Asked(
         kind=item["kind"],
         format=item["format"],
@@ -315,7 +321,9 @@ def _clear(services: Services, item: Item) -> None:
     is_over = "expires_at" not in item or instants.parse(item["expires_at"]) <= services.now()
     kept = None if is_over else item["rejected"]
     mine = files(domain, item["id"])
-    services.bucket.erase(mine, {key for key, _ in services.bucket.keys(mine) if key != kept} | {uploaded(domain, item["id"])})
+    services.bucket.erase(
+        mine, {key for key, _ in services.bucket.keys(mine) if key != kept} | {uploaded(domain, item["id"])}
+    )
     if "source" in item:
         services.bucket.erase(item["source"])
     if "accepted" in item:
@@ -326,7 +334,9 @@ def _clear(services: Services, item: Item) -> None:
             services.bucket.erase(prefix, stray)
     unchanged = Attr("due_at").eq(item["due_at"]) if "due_at" in item else Attr("due_at").not_exists()
     if kept is None:
-        services.store.update((item["pk"], item["sk"]), {"rejected": None}, remove=("due_kind", "due_at"), when=unchanged)
+        services.store.update(
+            (item["pk"], item["sk"]), {"rejected": None}, remove=("due_kind", "due_at"), when=unchanged
+        )
     else:
         due = {"due_kind": "import", "due_at": item["expires_at"]}
         services.store.update((item["pk"], item["sk"]), due, when=unchanged)

@@ -79,18 +79,19 @@ def csv_rows(raw):
 
 
 def parquet_of(raw, folder):
+    """The types of the columns, and the rows with every value as text."""
     path = folder / "file.parquet"
     path.write_bytes(raw)
     with duckdb.connect() as con:
         types = {row[0]: row[1] for row in con.execute(f"DESCRIBE SELECT * FROM '{path}'").fetchall()}
-        found = con.execute(f"SELECT * FROM '{path}'")
+        found = con.execute(f"SELECT COLUMNS(*)::VARCHAR FROM '{path}'")
         names = [column[0] for column in found.description]
         return types, [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 USERS = {"kind": "users", "columns": {"system": ["Participant_Id", "CreatedAt", "MembershipStatus"],
                                       "profile": ["Age", "Brands", "Vip"], "participation": ["ChatsInvited"]}}  # fmt: skip
-CREATED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+CREATED = "2026-01-02 03:04:05.678+00"
 
 
 def test_users_have_the_id_and_the_address_unless_columns_are_chosen(journeys):
@@ -185,7 +186,7 @@ def test_events_without_product_actions_have_no_columns_of_codes(journeys, tmp_p
     }  # fmt: skip
     types, (row,) = parquet_of(file(journeys, dataset, "parquet")[0], tmp_path)
     assert types["OccurredAt"] == "TIMESTAMP WITH TIME ZONE"
-    assert row["OccurredAt"] == datetime(2026, 10, 3, 0, 0, 1, tzinfo=UTC)
+    assert row["OccurredAt"] == "2026-10-03 00:00:01+00"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_raw_attributes_alone_are_one_row_a_user(journeys, tmp_path):
     assert [row["iid"] for row in csv_rows(plain)] == ["u1", "u10", "u2"]
     types, rows = parquet_of(file(journeys, everything, "parquet")[0], tmp_path)
     assert list(types) == columns
-    assert rows[0]["a_Brands"] == ["Acme", "Bolt"]
+    assert rows[0]["a_Brands"] == "[Acme, Bolt]"
     assert rows[2]["a_CreatedAt"] == CREATED
     chosen = {"kind": "raw", "attributes": ["Region", "EmailAddress"]}
     chosen["segment"] = {"attribute": "Region", "op": "exists"}

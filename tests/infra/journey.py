@@ -13,13 +13,14 @@ import boto3
 
 import app
 from chalicelib import instants
-from chalicelib.exports import config
+from chalicelib.exports import config, runs
+from chalicelib.services import Services
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
 from infra.local.stack import PROJECT
 from tests.conftest import Deployment
-from tests.conversations.panel import Device, opened
+from tests.conversations.panel import Device, before, opened
 from tests.deployed import Community, deployed
 from tests.infra.permissions import Need, needs
 from tests.infra.unpacked import recorded
@@ -32,6 +33,7 @@ class Hosted(Deployment):
     """A deployment whose functions are called as Lambda calls them; who calls AWS for what is noted."""
 
     function: str | None = None
+    own: dict[str, Services] = field(default_factory=dict)
     noted: dict[tuple[str, Need], None] = field(default_factory=dict)
     reached: set[tuple[str, str]] = field(default_factory=set)
 
@@ -41,16 +43,18 @@ class Hosted(Deployment):
                 self.noted[self.function, need] = None
 
     def invoke(self, function: str, event: Any) -> Any:
-        """What a function returns for an event."""
-        app._kept["services"] = self.services
+        """What a function returns for an event; what one has read and kept is unknown to the others."""
+        kept = self.own.setdefault(function, replace(self.services, memory={}))
         handler = next(one.handler for one in described(app.app).functions if one.name == function)
-        self.function = function
+        caller, self.function = self.function, function
+        app._kept["services"] = kept
         try:
             return json.loads(json.dumps(getattr(app, handler.rpartition(".")[2])(event, _Context(function))))
         except Exception as error:
             raise FunctionError(str(error), type(error).__name__) from error
         finally:
-            self.function = None
+            self.function = caller
+            app._kept["services"] = self.own.get(caller or "", self.services)
 
     def call(self, method: str, path: str, key: str | None = None, body: Any = None, **headers: str) -> Any:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -282,27 +286,70 @@ def imports(community: Community) -> None:
         return
     asked = {"kind": "participants", "format": "csv"}
     made = done(community.call("POST", "/v1/imports", asked))
-    url = urlsplit(made["upload"]["url"])
     bucket = community.deployment.services.settings.bucket
-    key = unquote(url.path).removeprefix(f"/{bucket}/").lstrip("/")
+    key = unquote(urlsplit(made["upload"]["url"]).path).removeprefix(f"/{bucket}/").lstrip("/")
     content = b"participant_id,membership\r\nq1,subscribed\r\nq2,nobody\r\n"
     boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
     done(community.call("POST", f"/v1/imports/{made['id']}/start"))
     community.deployment.drain()
     read = done(community.call("GET", f"/v1/imports/{made['id']}"))
     assert (read["status"], read["rows_accepted"], read["rows_rejected"]) == ("completed", 1, 1), read
-    rejected = urlsplit(read["rejected_url"]).path
-    assert community.deployment.call("GET", rejected, community.key).status < 400
+    assert community.deployment.call("GET", urlsplit(read["rejected_url"]).path).status == 302
 
 
 def lost(there: Hosted, community: Community) -> None:
-    """Messages that never came, workers that died, files that have expired."""
+    """Messages that never came, workers that died, due times that passed, files that have expired."""
+    forgotten(there, community)
+    superseded(there, community)
     run = community.save(run=True, deliver={"emails": ["who@example.org"]})["run"]
     empty(there)
     there.minute(minutes=5)
     assert done(community.call("GET", f"/v1/runs/{run['id']}"))["status"] == "completed"
     there.minute(days=8)
     assert done(community.call("GET", f"/v1/runs/{run['id']}"))["status"] == "expired"
+
+
+def forgotten(there: Hosted, community: Community) -> None:
+    """A schedule that EventBridge did not fire, a run whose end was not told, slots that nobody gave back."""
+    schedule = {"cron": "0 8 * * MON", "timezone": "America/Vancouver"}
+    saved = community.save(schedule=schedule, deliver={"emails": ["who@example.org"]})
+    due = config_due(community, saved["id"])
+    there.minute(seconds=(due - there.services.now()).total_seconds() + 600)
+    made = done(community.call("GET", f"/v1/exports/{saved['id']}/runs"))["items"]
+    assert [(run["trigger"], run["status"]) for run in made] == [("schedule", "completed")]
+    done(community.call("DELETE", f"/v1/exports/{saved['id']}"))
+    ended = runs.place(community.domain, made[0]["id"])
+    there.services.store.update(ended, {"due_kind": "announce", "due_at": instants.text(there.services.now())})
+    there.services.store.delete(f"deliveries/{community.domain}/mail", mails(there, community)[0]["sk"])
+    there.minute()
+    assert mails(there, community)
+    for n in range(10):
+        there.services.store.add_to_set((f"slots/{community.domain}", "slots"), "held", f"run_gone_{n}")
+    waiting = community.save(run=True)["run"]
+    there.minute(minutes=5)
+    assert done(community.call("GET", f"/v1/runs/{waiting['id']}"))["status"] == "completed"
+
+
+def mails(there: Hosted, community: Community) -> list[Any]:
+    """The mails of a domain, the newest first."""
+    return there.services.store.query(f"deliveries/{community.domain}/mail", newest=True)
+
+
+def superseded(there: Hosted, community: Community) -> None:
+    """A run that is canceled while its file is being written."""
+    saved = community.save(run=True)
+
+    def cancel(params: Mapping[str, Any]) -> None:
+        if params["Key"].startswith("exports/"):
+            community.call("POST", f"/v1/runs/{saved['run']['id']}/cancel")
+
+    with before(there.services.aws.s3, "PutObject", cancel):
+        there.drain()
+    # Whoever canceled it died before it had cleared up.
+    place = runs.place(community.domain, saved["run"]["id"])
+    there.services.store.update(place, {"due_kind": "canceled", "due_at": instants.text(there.services.now())})
+    there.minute()
+    assert done(community.call("GET", f"/v1/runs/{saved['run']['id']}"))["status"] == "canceled"
 
 
 def empty(there: Hosted) -> None:
@@ -313,9 +360,18 @@ def empty(there: Hosted) -> None:
 
 
 def purge(community: Community) -> None:
+    run = community.save(run=True)["run"]
+    community.finished(run)
     done(community.call("DELETE", "/v1/participants/p1/personal-data"))
+    # Its files are erased while another run holds a slot.
+    waiting = community.save(run=True)["run"]
+    erase = recorded("message")
+    erase["Records"][0]["body"] = json.dumps({"job": "erase", "domain": community.domain})
+    community.deployment.invoke("work_jobs", erase)
     for step in (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=2), timedelta(hours=24)):
         community.deployment.minute(seconds=step.total_seconds())
+    assert done(community.call("GET", f"/v1/runs/{run['id']}"))["status"] == "expired"
+    assert done(community.call("GET", f"/v1/runs/{waiting['id']}"))["status"] == "completed"
 
 
 def described_by_itself(community: Community) -> None:
