@@ -71,6 +71,7 @@ def lived_in(deployment, domain, mark):
     ]})  # fmt: skip
     condition = {"attribute": f"Name_{mark}", "op": "eq", "values": [f"value {mark}"]}
     ids["segment_id"] = made("POST", "/v1/segments", {"name": f"Segment {mark}", "segment": condition})["segment_id"]
+    ids["import_id"] = made("POST", "/v1/imports", {"kind": "participants", "format": "csv"})["id"]
     ids["key_id"] = made("POST", "/v1/keys", {"name": f"key {mark}", "role": "viewer"})["id"]
     hook = {"url": f"https://{mark}.example/hook", "description": f"hook {mark}"}
     ids["webhook_id"] = made("POST", "/v1/webhooks", hook)["id"]

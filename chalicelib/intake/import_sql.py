@@ -128,8 +128,8 @@ def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arri
     return Sure(
         " AND ".join(f"({one})" for one in conditions),
         f"'{accepted}' AS accepted, CAST(line AS INTEGER) AS line, CAST({catalog.version} AS INTEGER) AS catalog, "
-        f"{columns['participant_id'][0]} AS participant_id, {email} AS email, {columns['membership'][0]} AS membership, "
-        f"{picked}, {_object(members)} AS attributes",
+        f"{columns['participant_id'][0]} AS participant_id, {email} AS email, "
+        f"{columns['membership'][0]} AS membership, {picked}, {_object(members)} AS attributes",
     )
 
 

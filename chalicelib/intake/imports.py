@@ -189,7 +189,7 @@ def _carry_out(services: Services, item: Item, owner: str) -> None:
     telemetry.record("import started", **log)
     try:
         if leased["fence"] > MAX_ATTEMPTS:
-            raise import_files.Broken("The import's workers stopped before the end several times: import the file in parts.")  # fmt: skip
+            raise import_files.Broken("The import's workers stopped several times. Import the file in parts.")
         outcome = "completed" if _attempt(services, leased) else "superseded"
     except import_files.Broken as reason:
         outcome = "failed" if _fail(services, leased, "unreadable", reason.detail) else "superseded"

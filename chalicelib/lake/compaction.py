@@ -175,8 +175,9 @@ class _Step:
     def carry_out(self) -> Manifest:
         """The manifest that this step leads to; its parts are stored when this returns."""
         before = self.task.before
-        people = self._participants()
-        events = self._events()
+        with reading.connection(self.folder, self.services.settings.memory_limit) as con:
+            people = self._participants(con)
+            events = self._events(con)
         now = instants.text(self.now)
         key = layout.manifest(self.domain, before.version + 1, self.made)
         after = replace(before, version=before.version + 1, key=key, participants=people, events=events)
@@ -185,25 +186,21 @@ class _Step:
         leaving = (*kept, Leaving(now, tuple(gone))) if gone else kept
         return replace(after, leaving=leaving, purged=len(self.task.purged))
 
-    def _participants(self) -> tuple[People, ...]:
+    def _participants(self, con: "DuckDBPyConnection") -> tuple[People, ...]:
         parts = self.task.before.participants
-        batches = self._batches("participants")
-        with reading.connection(self.folder, self.services.settings.memory_limit) as con:
-            reading.table_of(con, "purged", "participant_id", self.task.purged)
-            arrived = self._staged(con, batches)
-            rewritten = set(absorbed([part.rows for part in parts], arrived)) if arrived else set()
-            rewritten |= self._outdated(con)
-            if not rewritten and not arrived:
-                return parts
-            made = self._write_people(con, [parts[n] for n in sorted(rewritten)])
-        kept = [part for n, part in enumerate(parts) if n not in rewritten]
-        return (*kept, made)
+        reading.table_of(con, "purged", "participant_id", self.task.purged)
+        arrived = self._staged(con) if self.task.batches["participants"] else 0
+        rewritten = set(absorbed([part.rows for part in parts], arrived)) if arrived else set()
+        rewritten |= self._outdated(con)
+        if not rewritten and not arrived:
+            return parts
+        made = self._write_people(con, [parts[n] for n in sorted(rewritten)])
+        return (*(part for n, part in enumerate(parts) if n not in rewritten), made)
 
-    def _staged(self, con: "DuckDBPyConnection", batches: Path) -> int:
-        """Make the view `staged` of the newest new row of each participant; how many there are."""
-        file = self.folder / "staged.parquet"
-        source = rows.typed(rows.of_batches(batches, "participants"), self.task.catalog)
-        return _copied(con, rows.newest(None, [source]), file, PARQUET)
+    def _staged(self, con: "DuckDBPyConnection") -> int:
+        """Write the newest new row of each participant to a file; how many there are."""
+        source = rows.typed(rows.of_batches(self._batches("participants"), "participants"), self.task.catalog)
+        return _copied(con, rows.newest(None, [source]), self.folder / "staged.parquet", PARQUET)
 
     def _outdated(self, con: "DuckDBPyConnection") -> set[int]:
         """The parts that hold values of deleted attributes, or personal data of participants purged since."""
@@ -224,26 +221,27 @@ class _Step:
         known = [(part.rows, rows.of_part(self._local(part.key), part.columns, catalog)) for part in parts]
         known.sort(key=lambda one: one[0])
         large = known.pop()[1] if known else None
-        others = [f"SELECT * FROM '{self.folder / 'staged.parquet'}'", *(source for _, source in known)]
+        staged = self.folder / "staged.parquet"
+        others = [f"SELECT * FROM '{staged}'"] if staged.exists() else []
+        others += [source for _, source in known]
         source = rows.blanked(rows.newest(large, others), catalog, arrival=True, generations=True)
         columns = tuple(layout.generation(attribute) for attribute in catalog.attributes.values())
         made = self._made(con, "participants", "rows", f"{source} ORDER BY participant_id")
         return People(made.key, made.rows, made.bytes, columns)
 
-    def _events(self) -> tuple[Events, ...]:
+    def _events(self, con: "DuckDBPyConnection") -> tuple[Events, ...]:
         parts = self.task.before.events
         if not self.task.batches["events"]:
             return parts
         batches = self._batches("events")
         new = self.folder / "new.parquet"
-        with reading.connection(self.folder, self.services.settings.memory_limit) as con:
-            ids = [self._local(part.ids.key) for part in parts]
-            arrived = fresh.write(con, rows.of_batches(batches, "events"), ids, self._files_of, new)
-            shutil.rmtree(batches)
-            if not arrived:
-                return parts
-            rewritten = absorbed([part.rows for part in parts], arrived, LARGE)
-            made = self._write_events(con, new, [parts[n] for n in rewritten])
+        ids = [self._local(part.ids.key) for part in parts]
+        arrived = fresh.write(con, rows.of_batches(batches, "events"), ids, self._files_of, new)
+        shutil.rmtree(batches)
+        if not arrived:
+            return parts
+        rewritten = absorbed([part.rows for part in parts], arrived, LARGE)
+        made = self._write_events(con, new, [parts[n] for n in rewritten])
         return (*(part for n, part in enumerate(parts) if n not in rewritten), made)
 
     def _files_of(self, number: int) -> list[Path]:

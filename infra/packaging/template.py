@@ -55,7 +55,7 @@ def sam(project: Path) -> Template:
 
 
 def _packaged(folder: Path) -> Template:
-    command = [sys.executable, "-c", "from chalice.cli import main; main()"]
+    command = [sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())"]
     options = ["--project-dir", str(folder / "project"), "package", "--stage", STAGE]
     options += ["--merge-template", str(folder / "merge.json"), str(folder / "out")]
     environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -386,3 +386,14 @@ def test_no_pid_and_no_query_ever_stands_in_a_log(community: Community):
     assert log.getvalue().count("/c/{code}") == 6
     for told in (pid_of(link), panel.made["code"], "in-the-query", panel.made["id"]):
         assert told not in log.getvalue()
+
+
+def test_a_device_keeps_its_id_when_its_link_was_freed(community: Community):
+    panel, (link, *_) = opened(community)
+    device = Device(community)
+    device.post(link)
+    (before_reset,) = panel.items()
+    panel.call("POST", f"/links/{pid_of(link)}/reset")
+    assert device.get(link).status == 200
+    assert device.post(link).status == 303
+    assert panel.items()[0]["device"] == before_reset["device"]
