@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
@@ -34,6 +35,7 @@ examples:
   python -m infra.operator replay acme whk_01M80C0VAJ57B8XGS62WPZ506A --since 2026-11-20T00:00:00Z
   python -m infra.operator rerun acme run_01M80C0VAJ57B8XGS62WPZ506A
   python -m infra.operator purges acme
+  python -m infra.operator restore panelport-restored --prefix domain/acme
 """
 
 
@@ -177,6 +179,19 @@ def _purges(services: Services, asked: Any) -> Lines:
         yield json.dumps(told, sort_keys=True)
 
 
+def _restore(services: Services, asked: Any) -> Lines:
+    scanned = services.store.client.get_paginator("scan").paginate(TableName=asked.table)
+    back = kept = 0
+    for item in (item for page in scanned for item in page["Items"]):
+        if not item["pk"].startswith(asked.prefix):
+            continue
+        if asked.overwrite:
+            services.store.put(item)
+        is_back = asked.overwrite or services.store.put_new(item)
+        back, kept = back + is_back, kept + (not is_back)
+    yield f"{back} items put back, {kept} left as they are now"
+
+
 Argument = tuple[str, Mapping[str, Any]]
 DOMAIN: Argument = ("domain", {"help": "1 to 40 of a-z, 0-9 and -"})
 COMMANDS: Mapping[str, tuple[Callable[[Services, Any], Lines], str, tuple[Argument, ...]]] = {
@@ -207,6 +222,10 @@ COMMANDS: Mapping[str, tuple[Callable[[Services, Any], Lines], str, tuple[Argume
         ("--same-instant", {"action": "store_true", "help": "count back from the same as_of, not from now"}))),
     "purges": (_purges, "show how far purges are, and the trail of who asked", (
         DOMAIN, ("--last", {"type": int, "default": 20, "help": "how many entries of the trail (20)"}))),
+    "restore": (_restore, "put items of a restored table back that are gone from this one", (
+        ("table", {"help": "the table that a point in time was restored to"}),
+        ("--prefix", {"default": "", "help": "only items whose pk begins so, such as run/acme/"}),
+        ("--overwrite", {"action": "store_true", "help": "also over items that are there"}))),
 }  # fmt: skip
 
 
@@ -241,5 +260,6 @@ def main(arguments: list[str] | None = None, services: Services | None = None) -
 if __name__ == "__main__":
     # What a command prints is its answer alone.
     for handler in telemetry.logger.handlers:
-        handler.setStream(sys.stderr)
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
     sys.exit(main())

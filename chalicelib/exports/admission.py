@@ -1,10 +1,17 @@
 """Ten runs of a domain at once: further ones wait, and one domain's burst never stands in another's way."""
 
 from chalicelib.aws import Attr
+from chalicelib.errors import TooMany
 from chalicelib.services import Services
 
 AT_ONCE = 10
 MAX_WAITING = 500
+
+
+def check_room(services: Services, domain: str) -> None:
+    """TooMany when so many runs of the domain wait already that another one may not."""
+    if len(services.store.query(f"waiting/{domain}", limit=MAX_WAITING)) >= MAX_WAITING:
+        raise TooMany(f"{MAX_WAITING} runs of this domain wait already.", retry_after=60)
 
 
 def admit(services: Services, domain: str, run_id: str) -> bool:

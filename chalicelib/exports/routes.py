@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 from chalicelib import instants
 from chalicelib.datasets import participants
 from chalicelib.errors import Conflict, Gone
-from chalicelib.exports import codebook, config, runs, schedules
+from chalicelib.exports import admission, codebook, config, runs, schedules
 from chalicelib.exports.config import ExportBody, ExportPatch
 from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
 from chalicelib.intake import attributes
@@ -30,6 +30,9 @@ def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
     catalog = attributes.catalog(call.services, call.domain)
     judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
+    if call.body.get("run"):
+        # Before the export is saved: a refusal must have had no effect.
+        admission.check_room(call.services, call.domain)
     item = config.create(call.services, call.domain, judged, call.seed)
     if judged["schedule"]:
         schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
@@ -140,12 +143,12 @@ def delete_run(call: Call) -> Answer:
     run = runs.get(call.services, call.domain, call.path["run_id"])
     if not runs.ended(run):
         try:
-            runs.cancel(call.services, call.domain, run["id"])
+            run = runs.cancel(call.services, call.domain, run["id"])
         except Conflict:
             # It ended at this very moment: its file is deleted like any other.
             run = runs.get(call.services, call.domain, run["id"])
-    if runs.ended(run) and run["status"] in ("completed", "expired"):
-        runs.expire(call.services, call.domain, run)
+    # Also where there is no file to see: a worker that died may have left a part of one.
+    runs.expire(call.services, call.domain, run)
     return Answer(204)
 
 

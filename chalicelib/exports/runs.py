@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from chalicelib import instants
 from chalicelib.aws import Attr, Item, Write
-from chalicelib.errors import Conflict, NotFound, TooMany
+from chalicelib.errors import Conflict, NotFound
 from chalicelib.exports import admission, downloads
 from chalicelib.services import Services
 
@@ -40,8 +40,7 @@ def start(
 
     The row comes first: whatever dies after it, the sweeper finds the run. The same `run_id` again is the same run.
     """
-    if len(services.store.query(f"waiting/{domain}", limit=admission.MAX_WAITING)) >= admission.MAX_WAITING:
-        raise TooMany(f"{admission.MAX_WAITING} runs of this domain wait already.", retry_after=60)
+    admission.check_room(services, domain)
     item = _fresh(services, domain, source, run_id, trigger, as_of)
     writes = [
         Write(put=item, when=Attr("pk").not_exists()),
@@ -49,7 +48,10 @@ def start(
         Write(put={"pk": f"waiting/{domain}", "sk": run_id}),
     ]
     if services.store.transact(writes) is not None:
-        return get(services, domain, run_id)
+        found = services.store.get(*place(domain, run_id))
+        if found is None:
+            raise Conflict("The run is being made at this very moment; ask again.")
+        return found
     admission.admit(services, domain, run_id)
     return item
 

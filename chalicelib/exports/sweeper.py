@@ -1,6 +1,8 @@
 """Each minute: find what was lost on the way (a message, a worker, an announcement) and what has expired."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from chalicelib import instants, jobs, telemetry
 from chalicelib.aws import Attr, Item
@@ -15,18 +17,28 @@ AGAIN = timedelta(seconds=60)
 def sweep(services: Services) -> None:
     """Bring everything that is due one step on; each step may be repeated without harm."""
     now = instants.text(services.now())
-    for found in services.store.due("run", now, AT_A_TIME):
-        _revive(services, found)
-    for found in services.store.due("announce", now, AT_A_TIME):
-        admission.release(services, found["domain"], found["id"])
-        announce.announce(services, found)
-    for found in services.store.due("canceled", now, AT_A_TIME):
-        runs.clear(services, found)
-    sender.enqueue_due(services, AT_A_TIME)
-    schedules.fire_overdue(services, AT_A_TIME)
-    for found in services.store.due("expiry", now, AT_A_TIME):
-        runs.expire(services, found["domain"], found)
-    jobs.send_due(services, AT_A_TIME)
+    for kind, step in STEPS.items():
+        for found in services.store.due(kind, now, AT_A_TIME):
+            _try(step, services, found)
+    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due):
+        _try(others, services, AT_A_TIME)
+
+
+def _try(step: Callable[[Services, Any], None], services: Services, what: Item | int) -> None:
+    try:
+        step(services, what)
+    except Exception as error:  # noqa: BLE001 (what fails each time must not stop what comes after it)
+        telemetry.alarm("sweep step failed", **telemetry.failure(error))
+        telemetry.count("SweepFailures")
+
+
+def _announce(services: Services, found: Item) -> None:
+    admission.release(services, found["domain"], found["id"])
+    announce.announce(services, found)
+
+
+def _expire(services: Services, found: Item) -> None:
+    runs.expire(services, found["domain"], found)
 
 
 def _revive(services: Services, found: Item) -> None:
@@ -43,3 +55,11 @@ def _revive(services: Services, found: Item) -> None:
     telemetry.record("run sent again", domain=domain, run_id=run_id, status=run["status"])
     if not admission.admit(services, domain, run_id):
         admission.reclaim(services, domain)
+
+
+STEPS: dict[str, Callable[[Services, Any], None]] = {
+    "run": _revive,
+    "announce": _announce,
+    "canceled": runs.clear,
+    "expiry": _expire,
+}

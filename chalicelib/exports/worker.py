@@ -264,6 +264,9 @@ def _scratch(services: Services) -> Iterator[Path]:
     one disk for all of its invocations."""
     base = Path(services.settings.scratch)
     base.mkdir(parents=True, exist_ok=True)
+    if not services.settings.local:
+        for left in base.glob("panelport-run-*"):
+            shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="panelport-run-", dir=base))
     try:
         yield folder

@@ -85,8 +85,8 @@ def put(services: Services, kind: layout.Kind, first: int, rows: Iterator[str]) 
     services.bucket.put_new(layout.batch(DOMAIN, kind, accepted), body, "application/gzip")
 
 
-def run(services: Services, form: str) -> tuple[float, dict[str, int]]:
-    """The seconds of one run, and what its file holds."""
+def run(services: Services, form: str) -> tuple[float, float, dict[str, int]]:
+    """The seconds of one run by the clock and of the processor, and what its file holds."""
     columns = {"system": "all", "profile": "all", "participation": "all"}
     config = {
         "title": f"All in {form}",
@@ -101,12 +101,12 @@ def run(services: Services, form: str) -> tuple[float, dict[str, int]]:
     run_id = services.seed().identifier("run")
     source = {"export_id": None, "of": "bench", "config": json.dumps(config)}
     runs.start(services, DOMAIN, source, run_id, "user", datetime(2026, 11, 1, tzinfo=UTC))
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     worker.work(services, DOMAIN, run_id, "bench")
-    took = time.perf_counter() - begun
+    took, worked = time.perf_counter() - begun, time.process_time() - worked
     ended = runs.get(services, DOMAIN, run_id)
     assert ended["status"] == "completed", ended
-    return took, json.loads(ended["file"])
+    return took, worked, json.loads(ended["file"])
 
 
 def main(participants: int = PARTICIPANTS, events: int = EVENTS) -> bool:
@@ -117,8 +117,9 @@ def main(participants: int = PARTICIPANTS, events: int = EVENTS) -> bool:
         jobs.compact(services, DOMAIN)
         print(f"compaction of {participants:,} participants and {events:,} events: {time.perf_counter() - begun:.1f} s")
         for form in ("csv", "spss"):
-            took, file = run(services, form)
-            print(f"MILLION_ROW_SECONDS[{form}] = {took:.1f}  ({file['rows']:,} rows, {file['bytes'] / 1e6:.0f} MB)")
+            took, worked, file = run(services, form)
+            held = f"{file['rows']:,} rows, {file['bytes'] / 1e6:.0f} MB, {worked:.1f} s of the processor"
+            print(f"MILLION_ROW_SECONDS[{form}] = {took:.1f}  ({held})")
         print(f"most memory in use: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     return True
 

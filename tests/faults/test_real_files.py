@@ -35,7 +35,6 @@ def test_a_file_in_parts_is_whole_or_not_there(light: Site, kind: str, monkeypat
     assert outcome.injected == len(at) >= 3
 
 
-@pytest.mark.xfail(reason="DELETE of a canceled run does not erase what its worker left", strict=True)
 def test_deleting_a_canceled_run_erases_what_its_worker_left(light: Site):
     """The worker finds out that it was canceled, and dies before it has cleaned up."""
     world = light.world()

@@ -416,9 +416,6 @@ class World:
             answer = self.http(row["domain"], "DELETE", f"/v1/runs/{row['id']}")
             if answer.status != 204:
                 self.broken.append(f"{row['id']}: cannot be deleted ({answer.status})")
-            if row["status"] in ("canceled", "failed"):
-                # What its attempts left is erased like any file.
-                runs.expire(self.services, row["domain"], row)
         for key, _ in self.site.stored("exports/"):
             self.broken.append(f"{key} is left after its run was deleted")
 

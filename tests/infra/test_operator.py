@@ -173,6 +173,26 @@ def test_purges_are_counted_until_they_are_out_of_storage(deployment: Deployment
     assert say("purges", community.domain)[0] == "2 participants purged, 0 of them not yet out of storage"
 
 
+def test_items_that_are_gone_are_put_back_from_a_restored_table(deployment: Deployment, say: Said) -> None:
+    dynamodb = deployment.services.aws.dynamodb
+    dynamodb.create_table(
+        TableName="restored",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+    for pk, number in (("run/acme/1", 1), ("run/acme/2", 2), ("run/zeta/1", 3)):
+        dynamodb.put_item(TableName="restored", Item={"pk": pk, "sk": "run", "n": number, "set": {"a"}})
+    store = deployment.services.store
+    store.put({"pk": "run/acme/2", "sk": "run", "n": 99})
+    assert say("restore", "restored", "--prefix", "run/acme/") == ["1 items put back, 1 left as they are now"]
+    assert store.get("run/acme/1", "run") == {"pk": "run/acme/1", "sk": "run", "n": 1, "set": {"a"}}
+    assert store.get("run/acme/2", "run")["n"] == 99
+    assert store.get("run/zeta/1", "run") is None
+    assert say("restore", "restored", "--overwrite") == ["3 items put back, 0 left as they are now"]
+    assert store.get("run/acme/2", "run")["n"] == 2
+
+
 def test_without_an_environment_it_says_what_is_missing(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TABLE", "BUCKET"):
         monkeypatch.delenv(name, raising=False)
