@@ -108,8 +108,8 @@ class Endpoint:
     `creates` honours Idempotency-Key: `stored` answers are kept and given again; `remade` ones hold a secret and
     are made again from the first request's seed. `raw` hands the parsed JSON on as it is: the endpoint judges the
     items itself, against what the domain has defined, and `body` only describes them. `own` endpoints read the raw
-    body themselves. `failed` makes what is shown in place of a problem document, of the request's headers and the
-    status: a participant's browser reads no JSON.
+    body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place of a problem document, of
+    the request's headers and the status: a participant's browser reads no JSON.
     """
 
     method: str
@@ -124,6 +124,7 @@ class Endpoint:
     query: tuple[str, ...] = ()
     raw: bool = False
     own: bool = False
+    waits: bool = False
     answer: type[BaseModel] | None = None
     failed: Callable[[Mapping[str, str], int], Answer] | None = None
 

@@ -123,6 +123,9 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     if endpoint.creates:
         key = {**text, "minLength": 1, "maxLength": 255}
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": key})
+    if endpoint.waits:
+        wait = {**text, "examples": ["wait=20"]}
+        parameters.append({"name": "Prefer", "in": "header", "required": False, "schema": wait})
     return parameters
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -33,10 +34,26 @@ def deployed(folder: Path) -> Iterator[Deployment]:
         yield Deployment(services, clock, folder)
 
 
-def forgotten(deployment: Deployment) -> None:
-    """Empty the table, whose size is what moto takes its time for: it copies all of it in every transaction."""
-    get_backend("dynamodb")["123456789012"]["us-east-1"].tables[deployment.services.settings.table].items.clear()
+def remembered(deployment: Deployment) -> dict[str, Any]:
+    """A copy of all that is in the table, for `restored`."""
+    return deepcopy(_items(deployment))
+
+
+def restored(deployment: Deployment, kept: dict[str, Any]) -> None:
+    """Make the table what it was. Its size is what moto takes its time for: it copies all of it for a transaction."""
+    items = _items(deployment)
+    items.clear()
+    items.update(deepcopy(kept))
     deployment.services.memory.clear()
+
+
+def forgotten(deployment: Deployment) -> None:
+    """Empty the table."""
+    restored(deployment, {})
+
+
+def _items(deployment: Deployment) -> Any:
+    return get_backend("dynamodb")["123456789012"]["us-east-1"].tables[deployment.services.settings.table].items
 
 
 @contextmanager

@@ -233,6 +233,18 @@ def test_the_description_is_valid_openapi_and_names_every_route(deployment: Depl
     assert deployment.call("GET", "/healthz").status == 200
 
 
+def test_the_description_tells_where_prefer_is_honoured(deployment: Deployment):
+    paths = deployment.call("GET", "/v1/openapi.json").json()["paths"]
+    waits = {
+        (method.upper(), path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if any((found["in"], found["name"]) == ("header", "Prefer") for found in operation["parameters"])
+    }
+    assert waits >= {("POST", "/v1/exports"), ("POST", "/v1/exports/{export_id}/runs"), ("GET", "/v1/runs/{run_id}")}
+    assert ("GET", "/v1/exports") not in waits
+
+
 def test_hostile_values_in_every_member_are_refused_not_broken(deployment: Deployment):
     key = deployment.domain()
     hostile: list[Any] = [None, True, 0, -1, 1.5, "", "\0", "x" * 300, [], [[]], {}, {"a": {}}, ["\ud7ff"], 10**30]

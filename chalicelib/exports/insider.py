@@ -5,7 +5,9 @@ are ours.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -70,7 +72,13 @@ class RawBody(Body):
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
-@ROUTES.add("POST", "/api/raw/v1/export", None, "Export raw user data, in Insider's shape", body=RawBody, own=True)
+def refused(_: Mapping[str, str], status: int) -> Answer:
+    """What is answered, in Insider's shape, when the request does not even come to the endpoint, or it breaks."""
+    return Answer(status, {"success": False, "message": f"{HTTPStatus(status).phrase}."})
+
+
+@ROUTES.add("POST", "/api/raw/v1/export", None, "Export raw user data, in Insider's shape", body=RawBody, own=True,
+            failed=refused)  # fmt: skip
 def export_raw(call: Call) -> Answer:
     """Start the export; `url` is its link, which works once the file is there, and which the hook gets too."""
     try:

@@ -25,7 +25,8 @@ class RunBody(Body):
     as_of: Annotated[datetime, BeforeValidator(instants.parse)] | None = None
 
 
-@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, raw=True, status=201, creates="stored")
+@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, raw=True, status=201, creates="stored",
+            waits=True)  # fmt: skip
 def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
     catalog = attributes.catalog(call.services, call.domain)
@@ -90,7 +91,7 @@ def delete_export(call: Call) -> Answer:
 
 
 @ROUTES.add("POST", "/v1/exports/{export_id}/runs", EDIT, "Run an export", body=RunBody, body_required=False,
-            status=202, creates="stored")  # fmt: skip
+            status=202, creates="stored", waits=True)  # fmt: skip
 def start_run(call: Call) -> Answer:
     """Run the export again, whoever saved it."""
     item = config.get(call.services, call.domain, call.path["export_id"])
@@ -124,7 +125,7 @@ def list_runs(call: Call) -> Answer:
     return page([runs.shown(call.services, run) for run in found if run], after)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run")
+@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", waits=True)
 def read_run(call: Call) -> Answer:
     """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
     run, headers = waited(call, runs.get(call.services, call.domain, call.path["run_id"]))

@@ -125,7 +125,8 @@ def _freshen(services: Services, folder: Path, now: manifest.Manifest, wanted: W
 
     source = rows.of_batches(folder / "events", "events")
     if not wanted.events:
-        source = f"SELECT * EXCLUDE params, NULL AS params FROM ({source}) WHERE conversation_id IS NOT NULL"
+        # All events, since a repeat may have the id of an event of another kind.
+        source = f"SELECT * EXCLUDE params, NULL AS params FROM ({source})"
     with connection(folder, services.settings.memory_limit) as con:
         fresh.write(con, source, ids, files_of, folder / "parts" / "fresh.parquet")
 
@@ -141,6 +142,8 @@ def connection(folder: Path, memory_limit: str) -> Iterator["DuckDBPyConnection"
     try:
         con.execute(f"SET memory_limit = '{memory_limit}'")
         con.execute(f"SET temp_directory = '{spill}'")
+        # So that a run can tell how far its query is; nothing is printed.
+        con.execute("SET enable_progress_bar_print = false; SET enable_progress_bar = true")
         con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         con.execute(f"SET allowed_directories = ['{folder}/']")
         con.execute("SET enable_external_access = false")

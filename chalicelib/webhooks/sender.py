@@ -39,10 +39,10 @@ def send(services: Services, domain: str, endpoint_id: str, delivery_id: str, po
         answer = mail.send(services, item)
     else:
         target = _target(services, item)
-        answer = _called(services, item, target, post) if target else Answer(None, error="the endpoint is gone")
         if target is None:
-            _finish(services, item, answer, "failed", None)
+            _finish(services, item, Answer(None, error="the endpoint is disabled or deleted"), "failed", None)
             return
+        answer = _called(services, item, target, post)
     _judge(services, item, answer)
 
 

@@ -12,7 +12,7 @@ from itertools import batched
 from typing import Any
 from urllib.parse import urlsplit
 
-PARTICIPANTS = 2000
+PARTICIPANTS = 1000
 CONVERSATIONS = 25
 DAYS = 425
 BATCH = 1000

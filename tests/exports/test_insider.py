@@ -139,3 +139,10 @@ def test_what_is_not_json_is_400_in_its_own_shape(partner):
     deployment, key, _ = partner
     answer = ask(deployment, key, b"{nope")
     assert (answer.status, answer.json()["success"]) == (400, False)
+
+
+def test_a_body_past_5_mb_is_413_in_its_own_shape(partner):
+    deployment, key, segment_id = partner
+    answer = ask(deployment, key, body(segment_id, hook="x" * (5 * 1024 * 1024)))
+    assert (answer.status, answer.json()) == (413, {"success": False, "message": "Content Too Large."})
+    assert answer.header("Content-Type") == "application/json"
