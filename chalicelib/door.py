@@ -92,4 +92,6 @@ def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answe
     key = idempotency.request_key(request.headers) if endpoint.creates else None
     if key is None:
         return endpoint.act(call)
-    return idempotency.perform(endpoint, call, key, idempotency.fingerprint(request.method, request.path, value))
+    return idempotency.perform(
+        endpoint, call, key, idempotency.fingerprint(request.method, request.path, [sorted(parameters.items()), value])
+    )

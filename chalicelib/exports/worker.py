@@ -199,7 +199,8 @@ class FileSink:
 class Heartbeat:
     """Renews the lease and tells the progress while an attempt runs; notices when the run is ours no more.
 
-    A query that runs then is interrupted, so that a cancelled run stops within a heartbeat.
+    A query that computes then is interrupted, and a writer stops at its next bytes, so that a cancelled run stops
+    within a heartbeat.
     """
 
     def __init__(self, services: Services, run: Item) -> None:
@@ -246,7 +247,8 @@ class Heartbeat:
     def _renew(self) -> None:
         if not runs.renew(self.services, self.run, self._progress_now()):
             self.superseded.set()
-            if self._con is not None:
+            if self._con is not None and self._progress.get("phase") == "computing":
+                # Not while it writes: an aborted COPY can lock DuckDB up (see stream).
                 self._con.interrupt()
 
     def _progress_now(self) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """`make package`: `.local/package/` with deployment.zip, sam.yaml and its translation template.yaml, checked."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -13,6 +16,9 @@ from infra.packaging.template import Template, copy_sources, functions, sam
 from infra.packaging.wheels import Incomplete
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Both are made again when they are not there, and neither is anybody's source.
+LOCAL = PROJECT / ".local"
+VENDOR = PROJECT / "vendor"
 TRANSLATOR = Path(__file__).with_name("cloudformation.py")
 
 
@@ -24,9 +30,10 @@ def package(project: Path, vendor: Path, output: Path) -> dict[str, str]:
     template = sam(project)
     faults = checks.of_template(template)
     _refuse(faults)
-    fill(project, vendor)
     unpacked = output / "unpacked"
-    stage(project, vendor, unpacked)
+    with held(vendor):
+        fill(project, vendor)
+        stage(project, vendor, unpacked)
     size = archive.size(unpacked)
     handlers = [one["Properties"]["Handler"] for _, one in functions(template)]
     _refuse(checks.of_size(size) + checks.of_imports(unpacked, handlers))
@@ -42,16 +49,25 @@ def package(project: Path, vendor: Path, output: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def held(vendor: Path) -> Iterator[None]:
+    """Have the vendor folder for oneself for as long as the context lasts: a test may make a package meanwhile."""
+    folder = vendor.with_name(".local")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "vendor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def fill(project: Path, vendor: Path) -> None:
     """Fill the vendor folder with the locked dependencies, unless it has just these already."""
     wanted = wheels.pins(project)
     used = wheels.services_used(sorted((project / "chalicelib").rglob("*.py")))
     rules = "".join(Path(module.__file__ or "").read_text() for module in (wheels, archive))
     mark = hashlib.sha256(repr((wanted, sorted(used), rules)).encode()).hexdigest()
-    made = vendor.with_name(f"{vendor.name}.made")
-    if made.exists() and made.read_text() == mark and vendor.exists():
+    made = vendor / ".made"
+    if made.exists() and made.read_text() == mark:
         return
-    made.unlink(missing_ok=True)
     wheels.install(wanted, vendor, project)
     wheels.trim(vendor, used)
     absent = wheels.missing(wanted, vendor)
@@ -66,7 +82,7 @@ def stage(project: Path, vendor: Path, target: Path) -> None:
     copy_sources(project, target)
     shutil.rmtree(target / ".chalice")
     archive.precompile(target)
-    shutil.copytree(vendor, target, dirs_exist_ok=True)
+    shutil.copytree(vendor, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".made"))
 
 
 def write(template: Template, target: Path) -> None:
@@ -99,9 +115,9 @@ def _refuse(faults: list[str]) -> None:
 
 def main() -> int:
     """0 once the package is there; 1 when it would not run, with each reason."""
-    output = PROJECT / ".local" / "package"
+    output = LOCAL / "package"
     try:
-        measured = package(PROJECT, PROJECT / "vendor", output)
+        measured = package(PROJECT, VENDOR, output)
     except Incomplete as fault:
         print(f"no package was made:\n{fault}", file=sys.stderr)
         return 1
