@@ -142,6 +142,8 @@ def connection(folder: Path, memory_limit: str) -> Iterator["DuckDBPyConnection"
     try:
         con.execute(f"SET memory_limit = '{memory_limit}'")
         con.execute(f"SET temp_directory = '{spill}'")
+        # DuckDB 2.0's asynchronous file writer can lock itself up when a COPY fails while a write is under way.
+        con.execute("SET async_threads = 0")
         # So that a run can tell how far its query is; nothing is printed.
         con.execute("SET enable_progress_bar_print = false; SET enable_progress_bar = true")
         con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
