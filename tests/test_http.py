@@ -163,7 +163,7 @@ def test_while_the_first_still_runs_the_second_is_a_conflict(deployment: Deploym
 
     principal = Principal("demo", key.split("_")[1] + "_" + key.split("_")[2], "admin")
     call = Call(deployment.services, principal, {}, {}, {}, deployment.services.seed())
-    asked = idempotency.fingerprint("POST", "/v1/exports", EXPORT)
+    asked = idempotency.fingerprint("POST", "/v1/exports", [[], EXPORT])
     idempotency.perform(Endpoint("POST", "/v1/exports", act, None, "", creates="stored"), call, "k", asked)
     assert seen == [409]
 

@@ -4,10 +4,11 @@ What is surely good is found by SQL (import_sql); whatever is left is judged row
 the two can never disagree about a row.
 """
 
+import codecs
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,9 +206,38 @@ def _finished(con: "DuckDBPyConnection", folder: Path, judge: Judge, files: Sequ
 
 
 def _read_ndjson(con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judge, beat: Beat) -> Iterable[Path]:
-    for record in _json_records(folder / "upload", beat):
-        judge.judge(record)
-    return ()
+    path = folder / "upload"
+    if not _is_plain(path):
+        for record in _json_records(path, beat):
+            judge.judge(record)
+        return ()
+    source = import_sql.lines(str(path), asked.kind, asked.catalog)
+    return _judged_by_sql(con, asked, folder, judge, Judging(source, "t", _json_record, beat))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether the file is UTF-8 whose lines are the same to every reader. Broken when it is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    last = b"\n"
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                raise Broken("The file is not UTF-8.") from error
+            joined = last + chunk
+            if any(mark in joined for mark in (b"\n\n", b"\r", b"\x1f", b"\0", b"\xef\xbb\xbf")):
+                return False
+            last = joined[-2:]
+    return last != b"\n"
+
+
+def _json_record(line: int, values: Sequence[Any]) -> Record:
+    (text,) = values
+    try:
+        return Record(line, strict_json.parse(text.encode()), text)
+    except Malformed as refusal:
+        return Record(line, None, text, refusal.detail.replace("The body", "The row"))
 
 
 def _json_records(path: Path, beat: Beat) -> Iterator[Record]:
@@ -225,10 +255,7 @@ def _json_records(path: Path, beat: Beat) -> Iterator[Record]:
                 raise Broken(f"Line {line} is not UTF-8.") from error
             if not shown.strip():
                 continue
-            try:
-                yield Record(line, strict_json.parse(text), shown)
-            except Malformed as refusal:
-                yield Record(line, None, shown, refusal.detail.replace("The body", "The row"))
+            yield _json_record(line, [shown])
 
 
 # CSV
@@ -245,7 +272,7 @@ def _read_csv(con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judg
         f"max_line_size = {4 * MOST_CHARACTERS}, columns = {{'line': 'BIGINT', {columns}}})"
     )
     source = Source(relation, tuple((name, f"c{n}", "cell") for n, name in enumerate(header)))
-    return _judged_by_sql(con, asked, folder, judge, (source, beat))
+    return _judged_by_sql(con, asked, folder, judge, _of_columns(asked, source, beat))
 
 
 def _normalised(path: Path, plain: Path, asked: Asked, judge: Judge, beat: Beat) -> list[str]:
@@ -341,33 +368,50 @@ def _read_parquet(con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: 
         f"SELECT file_row_number + 1 AS line, {picked} FROM read_parquet('{folder / 'upload'}', file_row_number = true)"
     )
     source = Source(relation, tuple((name, f"c{n}", kind) for n, (name, _, kind) in enumerate(columns)))
-    return _judged_by_sql(con, asked, folder, judge, (source, beat))
+    return _judged_by_sql(con, asked, folder, judge, _of_columns(asked, source, beat))
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Rows that SQL can judge, and how one that it leaves becomes a record: of its line and these columns."""
+
+    source: Source
+    columns: str
+    record: Callable[[int, Sequence[Any]], Record]
+    beat: Beat
+
+
+def _of_columns(asked: Asked, source: Source, beat: Beat) -> Judging:
+    names = [(name, kind) for name, _, kind in source.columns]
+
+    def record(line: int, values: Sequence[Any]) -> Record:
+        return Record(line, item_of(asked, names, values), _shown(names, values))
+
+    return Judging(source, ", ".join(column for _, column, _ in source.columns), record, beat)
 
 
 def _judged_by_sql(
-    con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judge, at: tuple[Source, Beat]
+    con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judge, judging: Judging
 ) -> Iterable[Path]:
     """Write what is surely good to a file, and have the rest judged row by row."""
-    source, beat = at
+    relation, beat = judging.source.relation, judging.beat
     beat.at(40)
-    sure = import_sql.sure(asked.kind, source, asked.catalog, asked.accepted, asked.arrival)
+    sure = import_sql.sure(asked.kind, judging.source, asked.catalog, asked.accepted, asked.arrival)
     path = folder / "sure.parquet"
     written = con.execute(
-        f"COPY (SELECT {sure.columns} FROM ({source.relation}) WHERE {sure.condition}) TO '{path}' "
+        f"COPY (SELECT {sure.columns} FROM ({relation}) WHERE {sure.condition}) TO '{path}' "
         "(FORMAT parquet, COMPRESSION zstd)"
     ).fetchone()
-    total = con.execute(f"SELECT count(*) FROM ({source.relation})").fetchone()
+    total = con.execute(f"SELECT count(*) FROM ({relation})").fetchone()
     beat.at(60)
     if written is not None and total is not None and written[0] == total[0]:
         return [path]
-    names = [(name, kind) for name, _, kind in source.columns]
-    cells = ", ".join(column for _, column, _ in source.columns)
     left = con.cursor().execute(
-        f"SELECT line, {cells} FROM ({source.relation}) WHERE NOT coalesce({sure.condition}, false)"
+        f"SELECT line, {judging.columns} FROM ({relation}) WHERE NOT coalesce({sure.condition}, false)"
     )
     while found := left.fetchmany(ROWS_AT_A_TIME):
         for line, *values in found:
-            judge.judge(Record(line, item_of(asked, names, values), _shown(names, values)))
+            judge.judge(judging.record(line, values))
         beat.at(60)
     return [path]
 

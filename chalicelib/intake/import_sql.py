@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,15 @@ _TEXTS = ("conversation_id", "question_id")
 class Source:
     """Rows to be judged: a SELECT with `line`, and its columns: name in the file, name in the SELECT, and kind.
 
-    A kind is `cell` (a text that may stand for a number ...), `text`, `whole`, `number`, `boolean` or `other`.
+    A kind is `cell` (a text that may stand for a number ...), `text`, `whole`, `number`, `boolean`, `json` (a value of
+    JSON that is not null) or `other`. A row can only be sure where `condition` holds; `params` is the column that
+    has an event's params as a JSON object, where they are no columns of their own.
     """
 
     relation: str
     columns: tuple[tuple[str, str, str], ...]
+    condition: str = "true"
+    params: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,96 @@ def _choice(attribute: Attribute, text: str) -> str | int:
 def sure(kind: layout.Kind, source: Source, catalog: Catalog, accepted: str, arrival: str) -> Sure:
     """The condition and the columns for a file of that kind."""
     by_name = {name: (column, of) for name, column, of in source.columns}
-    return (
-        _participants(by_name, catalog, (accepted, arrival)) if kind == "participants" else _events(by_name, accepted)
+    if kind == "participants":
+        found = _participants(by_name, catalog, (accepted, arrival))
+    else:
+        found = _events(by_name, accepted, source.params)
+    return Sure(f"({source.condition}) AND {found.condition}", found.columns)
+
+
+# What another reader of JSON lets through or changes, and so is left to the strict one: control characters, NUL,
+# NaN and Infinity, commas before a bracket, numbers that a double rounds or writes in other digits.
+_ODD_JSON = (
+    r"[\x00-\x1f]|\\u0000|,\s*[}\]]|[:\[,]\s*-?(N|n[^u]|I|i)"
+    r"|[:\[,]\s*-?([0-9]{16}|0\.0000|[0-9]*\.[0-9]{13}|[0-9.]+[eE])|[:\[,]\s*-0"
+)
+
+
+def lines(path: str, kind: layout.Kind, catalog: Catalog) -> Source:
+    """The rows of an NDJSON file that has neither empty lines nor carriage returns, its `line`s and their texts `t`."""
+    text = (
+        f"SELECT row_number() OVER () AS line, t FROM read_csv('{path}', auto_detect = false, header = false, "
+        "delim = chr(31), quote = '', escape = '', new_line = '\\n', columns = {'t': 'VARCHAR'}, "
+        "max_line_size = 20971520)"
     )
+    plain = f"NOT regexp_matches(t, '{_ODD_JSON}') AND json_valid(t)"
+    guarded = f"SELECT line, t, CASE WHEN {plain} THEN t END AS g FROM ({text})"
+    return _json_events(guarded) if kind == "events" else _json_people(guarded, catalog)
+
+
+def _json_events(guarded: str) -> Source:
+    texts = ("event_id", "participant_id", "name", "occurred_at")
+    inner = ("conversation_id", "question_id")
+    paths = [*(f"/{name}" for name in texts), *(f"/params/{name}" for name in inner), "/params"]
+    found = _extracted(guarded, paths)
+    is_text = " AND ".join(f"types[{n}] = 'VARCHAR'" for n in range(1, 5))
+    condition = (
+        f"json_type(g) = 'OBJECT' AND {_keys('g', (*texts, 'params'))} AND {is_text} AND (types[7] IS NULL OR "
+        "(types[7] = 'OBJECT' AND NOT contains(substr(parts[7], 2), '{') AND NOT contains(parts[7], '[') "
+        "AND len(json_keys(parts[7])) = len(list_distinct(json_keys(parts[7])))))"
+    )
+    columns = [(name, _text_at(n), "text") for n, name in enumerate(texts, 1)]
+    columns += [(f"params.{name}", _text_at(n), "text") for n, name in enumerate(inner, 5)]
+    return _staged(found, columns, condition, "coalesce(CAST(parts[7] AS VARCHAR), '{}')")
+
+
+def _json_people(guarded: str, catalog: Catalog) -> Source:
+    required = ("participant_id", "membership")
+    optional = ("email", "created_at", "subscribed_at", "subscription_ended_at", "updated_at")
+    names = list(catalog.attributes)
+    paths = [
+        *(f"/{name}" for name in (*required, *optional)),
+        "/attributes",
+        *(f"/attributes/{name}" for name in names),
+    ]
+    found = _extracted(guarded, paths)
+    is_text = " AND ".join(f"types[{n}] = 'VARCHAR'" for n in (1, 2))
+    may_be_text = " AND ".join(f"coalesce(types[{n}] IN ('VARCHAR', 'NULL'), true)" for n in range(3, 8))
+    condition = (
+        f"json_type(g) = 'OBJECT' AND {_keys('g', (*required, *optional, 'attributes'))} AND {is_text} "
+        f"AND {may_be_text} AND (coalesce(types[8], 'NULL') = 'NULL' "
+        f"OR (types[8] = 'OBJECT' AND {_keys('parts[8]', names)}))"
+    )
+    columns = [(name, _text_at(n), "text") for n, name in enumerate((*required, *optional), 1)]
+    columns += [
+        (f"attributes.{name}", f"CASE WHEN types[{n}] <> 'NULL' THEN parts[{n}] END", "json")
+        for n, name in enumerate(names, 9)
+    ]
+    return _staged(found, columns, condition, None)
+
+
+def _extracted(guarded: str, paths: list[str]) -> str:
+    asked = f"[{', '.join(_quoted(path) for path in paths)}]"
+    return f"SELECT line, t, g, json_type(g, {asked}) AS types, json_extract(g, {asked}) AS parts FROM ({guarded})"
+
+
+def _staged(found: str, columns: list[tuple[str, str, str]], condition: str, params: str | None) -> Source:
+    picked = [f"{sql} AS c{n}" for n, (_, sql, _) in enumerate(columns)]
+    picked += [f"{params} AS params"] if params else []
+    relation = f"SELECT line, t, coalesce({condition}, false) AS is_shaped, {', '.join(picked)} FROM ({found})"
+    named = tuple((name, f"c{n}", kind) for n, (name, _, kind) in enumerate(columns))
+    return Source(relation, named, "is_shaped", "params" if params else None)
+
+
+def _text_at(n: int) -> str:
+    return f"CASE WHEN types[{n}] = 'VARCHAR' THEN parts[{n}] ->> '$' END"
+
+
+def _keys(value: str, known: Iterable[str]) -> str:
+    """Whether the object has known keys only, and each once."""
+    keys = f"json_keys({value})"
+    names = ", ".join(_quoted(name) for name in known)
+    return f"len({keys}) = len(list_distinct({keys})) AND list_has_all([{names}]::VARCHAR[], {keys})"
 
 
 def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arrived: tuple[str, str]) -> Sure:
@@ -133,7 +224,7 @@ def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arri
     )
 
 
-def _events(columns: Mapping[str, tuple[str, str]], accepted: str) -> Sure:
+def _events(columns: Mapping[str, tuple[str, str]], accepted: str, params: str | None) -> Sure:
     conditions = [_id(columns["participant_id"]), _label(columns["event_id"]), _label(columns["name"])]
     occurred_at, of = columns["occurred_at"]
     conditions.append(_is_instant(occurred_at) if of in ("cell", "text") else "false")
@@ -147,7 +238,7 @@ def _events(columns: Mapping[str, tuple[str, str]], accepted: str) -> Sure:
     conditions.append(f"{name} <> 'question_answered' OR {question[0]}")
     members = []
     for title, (column, kind) in columns.items():
-        if title.startswith("params."):
+        if title.startswith("params.") and params is None:
             good, value = _param(title.removeprefix("params."), column, kind)
             conditions.append(_null_or(column, good))
             members.append((title.removeprefix("params."), column, value))
@@ -160,7 +251,8 @@ def _events(columns: Mapping[str, tuple[str, str]], accepted: str) -> Sure:
         f"{columns['participant_id'][0]} AS participant_id, CASE {name} {alias} ELSE {name} END AS name, "
         f"{_instant(occurred_at) if of in ('cell', 'text') else 'CAST(NULL AS TIMESTAMP)'} AS occurred_at, "
         f"CASE WHEN {is_talk} THEN {conversation[1]} END AS conversation_id, "
-        f"CASE WHEN {name} = 'question_answered' THEN {question[1]} END AS question_id, {_object(members)} AS params",
+        f"CASE WHEN {name} = 'question_answered' THEN {question[1]} END AS question_id, "
+        f"{params or _object(members)} AS params",
     )
 
 
@@ -191,6 +283,8 @@ def _needed(column: tuple[str, str] | None) -> tuple[str, str]:
 def _attribute(attribute: Attribute, column: str, kind: str) -> tuple[str, str]:
     """Whether a value that is not NULL is good beyond doubt, and its JSON."""
     of = attribute.column.type
+    if kind == "json":
+        return _json_attribute(attribute, column)
     is_text = kind in ("cell", "text")
     if is_text and of == "text":
         return _no_nul(column), f"CAST(to_json({column}) AS VARCHAR)"
@@ -215,6 +309,24 @@ def _attribute(attribute: Attribute, column: str, kind: str) -> tuple[str, str]:
         return _is_number(column, kind), f"CAST({column} AS VARCHAR)"
     if kind == "boolean" and of == "boolean":
         return "true", f"CAST({column} AS VARCHAR)"
+    return "false", "CAST(NULL AS VARCHAR)"
+
+
+def _json_attribute(attribute: Attribute, column: str) -> tuple[str, str]:
+    is_text, text = f"json_type({column}) = 'VARCHAR'", f"({column} ->> '$')"
+    match attribute.column.type:
+        case "text" | "date" | "datetime":
+            good, value = _attribute(attribute, text, "text")
+            return f"{is_text} AND {good}", value
+        case "number":
+            return f"json_type({column}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')", f"CAST({column} AS VARCHAR)"
+        case "boolean":
+            return f"json_type({column}) = 'BOOLEAN'", f"CAST({column} AS VARCHAR)"
+        case "choice":
+            label, code = _code(attribute, text, "text"), _code(attribute, f"TRY_CAST({text} AS BIGINT)", "whole")
+            is_whole = f"json_type({column}) IN ('UBIGINT', 'BIGINT')"
+            found = f"CASE WHEN {is_text} THEN {label} WHEN {is_whole} THEN {code} END"
+            return f"{found} IS NOT NULL", found
     return "false", "CAST(NULL AS VARCHAR)"
 
 

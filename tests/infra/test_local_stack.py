@@ -714,8 +714,8 @@ def given():
 class TestSample:
     def test_the_sample_is_the_same_each_time_and_as_large_as_it_says(self, given):
         assert given == sample(UNTIL)
-        assert len(given.participants) == 2000
-        assert 28_000 < len(given.events) < 36_000
+        assert len(given.participants) == 1000
+        assert 14_000 < len(given.events) < 18_000
         assert {one["membership"] for one in given.participants} == {"subscribed", "unsubscribed", "purged", "one_time"}
         for name, items in (("event_id", given.events), ("participant_id", given.participants)):
             assert len({one[name] for one in items}) == len(items)

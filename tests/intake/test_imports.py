@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import jobs
@@ -440,6 +440,78 @@ def test_the_reader_of_files_and_the_api_agree_about_every_row(tmp_path_factory,
             assert same(got[line], row), (got[line], row)
         assert outcome.accepted == len(expected)
         assert outcome.rejected == len(cases) - len(expected)
+        seen["accepted"] += len(expected)
+        seen["refused"] += outcome.rejected
+
+    agree()
+    assert min(seen.values()) > 30
+
+
+SCALARS = st.one_of(TEXTS, INSTANTS, st.sampled_from([0, 1, 2, 7, -5, 1.5, 0.1, 1e-7, 2**53 + 1, 10**15, -0.0, True, False,
+    None, [1], [], {"a": 1}, "Female", "2", "1985-02-28", "2026-01-01T00:00:00Z"]))  # fmt: skip
+PLAIN_IDS = st.sampled_from([*["p1"] * 20, "x y", 7, None])
+ITEMS = {
+    "participants": st.fixed_dictionaries(
+        {"participant_id": PLAIN_IDS, "membership": st.sampled_from([*["subscribed"] * 6, "Subscribed", 1])},
+        optional={"email": TEXTS | st.none(), "created_at": INSTANTS | st.none(), "odd": st.just(1),
+                  "attributes": st.none() | st.dictionaries(st.sampled_from([*CATALOG.attributes, "nick"]), SCALARS, max_size=3)},
+    ),
+    "events": st.fixed_dictionaries(
+        {"event_id": TEXTS, "participant_id": PLAIN_IDS, "occurred_at": INSTANTS,
+         "name": st.sampled_from(["chat_invited", "question_answered", "journey_exited", "custom", None])},
+        optional={"params": st.none() | st.dictionaries(
+            st.sampled_from(["conversation_id", "question_id", "x", 'odd "na\\me', "[", "é"]), SCALARS, max_size=4)},
+    ),
+}  # fmt: skip
+# Lines of which readers of JSON think differently; `%` stands for the rest of a good row.
+ODD_LINES = [
+    "", "nonsense", "[]", "1", "{", '{"a":1,}', "{%} x", "{%}//x", '{%,"email":"a","email":"b"}', "{%,}", '{%,"params":{"x":NaN}}',
+    '{%,"params":{"x":Infinity}}', '{%,"params":{"x":-Infinity}}', '{%,"params":{"x":nan}}', '{%,"params":{"x":1e400}}',
+    '{%,"params":{"x":1E5}}', '{%,"params":{"x":01}}', '{%,"params":{"x":1.}}', '{%,"params":{"x":.5}}', '{%,"params":{"x":+1}}',
+    '{%,"params":{"x":1.50,"y":10.0}}', '{%,"params":{"x":123456789012345678901234567890}}', '{%,"params":{"x":"\\ud800"}}',
+    '{%,"params":{"x":"\\u0000"}}', '{%,"params":{"x":"\\u00e9\\n\\/"}}', '{%,"params":{"x":1,"x":2}}', '{%,"params":{"x":"a\tb"}}',
+    '{%,"params":{"x":0.00001}}', '{%,"params":{"x":-0}}', '{%,"params":{"x":tru}}', "  {%}  ", '{%,"params":{}}', '{%,"params":[1]}',
+    "{'a':1}", '{%,"attributes":{"Age":5,"Age":6}}', '{%,"attributes":{"Nick":"\\u0000"}}', '{%,"attributes":{"Age":0.1000}}',
+    '{%,"attributes":[]}', '{%,"par\\u0061ms":{"x":1}}', '{%,"attributes":{"Age":9007199254740993}}',
+]  # fmt: skip
+GOOD = {
+    "participants": '"participant_id":"p1","membership":"subscribed"',
+    "events": '"event_id":"e1","participant_id":"p1","name":"custom","occurred_at":"2026-01-01T00:00:00Z"',
+}
+
+
+@pytest.mark.parametrize("kind", ["participants", "events"])
+def test_the_reader_of_json_lines_and_the_api_agree_about_every_line(tmp_path_factory, kind):
+    folder = tmp_path_factory.mktemp("json")
+    seen = {"accepted": 0, "refused": 0}
+    odd = st.sampled_from([line.replace("%", GOOD[kind]) for line in ODD_LINES if line])
+    line = st.one_of(
+        ITEMS[kind].map(json.dumps), ITEMS[kind].map(lambda item: json.dumps(item, ensure_ascii=False)), odd
+    )
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @example([line.replace("%", GOOD[kind]) for line in ODD_LINES if line])
+    @example(["", *(line.replace("%", GOOD[kind]) for line in ODD_LINES)])
+    @given(st.lists(line, min_size=1, max_size=30))
+    def agree(lines):
+        for entry in folder.iterdir():
+            if entry.is_file():
+                entry.unlink()
+        (folder / "upload").write_text("\n".join(lines), encoding="utf-8", newline="")
+        asked = import_files.Asked(kind, "ndjson", "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
+        outcome = import_files.read(asked, folder, Quiet())
+        found = duckdb.sql(f"SELECT * FROM '{outcome.rows}'")
+        got = {row[1]: dict(zip(found.columns, row, strict=True)) for row in found.fetchall()}
+        sink = io.StringIO()
+        judge = import_files.Judge(asked, sink, csv.writer(io.StringIO()))
+        for number, text in enumerate(lines, 1):
+            if text.strip():
+                judge.judge(import_files._json_record(number, [text]))
+        expected = {row["line"]: row for row in map(json.loads, sink.getvalue().splitlines())}
+        assert got.keys() == expected.keys(), [lines[n - 1] for n in got.keys() ^ expected.keys()]
+        for number, row in expected.items():
+            assert same(got[number], row), (got[number], row)
+        assert outcome.rejected == sum(1 for text in lines if text.strip()) - len(expected)
         seen["accepted"] += len(expected)
         seen["refused"] += outcome.rejected
 
