@@ -83,7 +83,7 @@ def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answe
     principal = permitted(endpoint, request.principal)
     value, body = body_of(endpoint, request)
     parameters = path_parameters(request.parameters)
-    if any("\0" in text or "/" in text or len(text) > 512 for text in parameters.values()):
+    if any("\0" in text or "/" in text or len(text.encode()) > 512 for text in parameters.values()):
         raise NotFound
     seed = services.seed()
     call = Call(

@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 # More than these tell nobody anything, and an answer must not grow with what is wrong with a request.
 MAX_FAULTS = 1000
+MAX_FAULT_BYTES = 1_000_000
+MAX_POINTER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,30 @@ class UnsupportedMediaType(Refusal):
 
 
 class Invalid(Refusal):
-    """Well-formed but refused; every fault at once, the first `MAX_FAULTS` of them."""
+    """Well-formed but refused; every fault at once, the first `MAX_FAULTS` or a megabyte of them."""
 
     status = 422
 
     def __init__(self, faults: Sequence[Fault], detail: str = "The request is well-formed but refused.") -> None:
-        super().__init__(detail, faults=faults[:MAX_FAULTS])
+        super().__init__(detail, faults=_bounded(faults))
+
+
+def _bounded(faults: Sequence[Fault]) -> list[Fault]:
+    # A member's name may be as long as the body: a pointer to it, or a detail that quotes it, is cut.
+    kept = dict.fromkeys(_cut(fault) for fault in faults[:MAX_FAULTS])
+    size = 0
+    for n, fault in enumerate(kept):
+        size += len(fault.pointer.encode()) + len(fault.detail.encode())
+        if n and size > MAX_FAULT_BYTES:
+            return list(kept)[:n]
+    return list(kept)
+
+
+def _cut(fault: Fault) -> Fault:
+    if len(fault.pointer) > MAX_POINTER:
+        above = fault.pointer[:MAX_POINTER].rpartition("/")[0]
+        return _cut(Fault(above, f"a member below, whose name is too long to repeat: {fault.detail}"))
+    return fault if len(fault.detail) <= MAX_POINTER else Fault(fault.pointer, fault.detail[:MAX_POINTER] + " ...")
 
 
 class TooMany(Refusal):

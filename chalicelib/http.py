@@ -28,6 +28,7 @@ from chalicelib.ids import Seed
 from chalicelib.services import Services
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
+MAX_PAGE_BYTES = 3_000_000
 MAX_WAIT_SECONDS = 20
 
 Role = Literal["viewer", "editor", "ingest", "admin"]
@@ -247,20 +248,35 @@ def page_cursor(call: Call) -> str | None:
     return position
 
 
-def page(items: Sequence[Any], next_position: str | None) -> Answer:
-    """A page of a list; `next_position` is the sort key of its last item when more may follow."""
-    cursor = base64.urlsafe_b64encode(next_position.encode()).decode().rstrip("=") if next_position else None
-    return Answer(200, {"items": list(items), "next_cursor": cursor})
+def page(entries: Iterable[tuple[str, Any]], after: str | None) -> Answer:
+    """A page of a list: sort key and item of each; `after` is the sort key of the last one when more may follow.
+
+    It ends sooner where more would be past what an answer may hold: gateways take 6 MB.
+    """
+    items: list[Any] = []
+    size = 0
+    last = None
+    for position, item in entries:
+        size += len(json.dumps(item, ensure_ascii=False).encode())
+        if items and size > MAX_PAGE_BYTES:
+            after = last
+            break
+        items.append(item)
+        last = position
+    cursor = base64.urlsafe_b64encode(after.encode()).decode().rstrip("=") if after else None
+    return Answer(200, {"items": items, "next_cursor": cursor})
 
 
-def listing(call: Call, pk: str, prefix: str, *, newest: bool = True) -> tuple[list[dict[str, Any]], str | None]:
-    """One page of the items of a partition, and the position from which the next page goes on."""
+def listing(
+    call: Call, pk: str, prefix: str, *, newest: bool = True
+) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
+    """One page of a partition's items, each with its sort key, and the position from which the next page goes on."""
     limit, after = page_limit(call), page_cursor(call)
     if after is not None and not after.startswith(prefix):
         raise invalid("/cursor", "is not a cursor that this list gave")
     items = call.services.store.query(pk, prefix, after=after, limit=limit + 1, newest=newest)
     more = len(items) > limit
-    return items[:limit], items[limit - 1]["sk"] if more else None
+    return [(item["sk"], item) for item in items[:limit]], items[limit - 1]["sk"] if more else None
 
 
 def wait_seconds(headers: Mapping[str, str]) -> int | None:

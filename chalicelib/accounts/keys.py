@@ -106,8 +106,8 @@ def create_key(call: Call) -> Answer:
 def list_keys(call: Call) -> Answer:
     """The domain's keys, newest first, revoked ones too."""
     pointers, after = listing(call, f"domain/{call.domain}", "key/")
-    keys = call.services.store.get_many([(pointer["sk"], "key") for pointer in pointers])
-    return page([shown(key) for key in keys if key], after)
+    keys = call.services.store.get_many([(place, "key") for place, _ in pointers])
+    return page(((key["pk"], shown(key)) for key in keys if key), after)
 
 
 @ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", status=204)

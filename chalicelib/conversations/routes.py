@@ -90,7 +90,7 @@ def create_conversation(call: Call) -> Answer:
 def list_conversations(call: Call) -> Answer:
     """The domain's conversations, by falling id: of those made here, the newest first."""
     items, after = listing(call, f"domain/{call.domain}", "conversation/")
-    return page([shown(call, item) for item in items], after)
+    return page(((place, shown(call, item)) for place, item in items), after)
 
 
 @ROUTES.add("GET", "/v1/conversations/{conversation_id}", READ, "Read a conversation")

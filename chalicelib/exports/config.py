@@ -41,7 +41,7 @@ Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x0
 class Deliver(Body):
     """Where a finished run is announced."""
 
-    webhook_ids: Annotated[list[str], Field(max_length=10)] = []
+    webhook_ids: Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=10)] = []
     webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
     emails: Annotated[list[Email], Field(max_length=20)] = []
 
@@ -221,15 +221,23 @@ def replace(services: Services, domain: str, before: Item, config: dict[str, Any
     return {**before, **changes}
 
 
-def remove(services: Services, domain: str, item: Item) -> None:
-    """Delete the export and free its title; its runs stay readable."""
-    title = title_key(config_of(item)["title"])
-    services.store.transact(
-        [
-            Write(delete=(item["pk"], item["sk"])),
-            Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
-        ]
-    )
+def remove(services: Services, domain: str, item: Item) -> Item:
+    """Delete the export and free its title; its runs stay readable. The answer is the item as it was at the last:
+    it may have been changed since it was read."""
+    found = item
+    for _ in range(5):
+        title = title_key(config_of(found)["title"])
+        refused = services.store.transact(
+            [
+                Write(delete=(item["pk"], item["sk"]), when=Attr("config").eq(found["config"])),
+                Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
+            ]
+        )
+        latest = services.store.get(item["pk"], item["sk"]) if refused else None
+        if latest is None:
+            return found
+        found = latest
+    raise Conflict("The export is being changed by others at this moment; ask again.")
 
 
 def _due_now(now: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from chalicelib import instants
+from chalicelib.aws import Lost
 from chalicelib.datasets import participants
 from chalicelib.errors import Conflict, Gone
 from chalicelib.exports import admission, codebook, config, runs, schedules
@@ -50,7 +51,7 @@ def create_export(call: Call) -> Answer:
 def list_exports(call: Call) -> Answer:
     """The domain's exports, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "export/")
-    return page([shown(call.services, item) for item in items], after)
+    return page(((place, shown(call.services, item)) for place, item in items), after)
 
 
 @ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export")
@@ -86,7 +87,9 @@ def delete_export(call: Call) -> Answer:
     if config.config_of(item).get("schedule"):
         # First: once the row is gone, nothing would remember to remove it.
         schedules.remove(call.services, item["id"])
-    config.remove(call.services, call.domain, item)
+    last = config.remove(call.services, call.domain, item)
+    if last["config"] != item["config"] and config.config_of(last).get("schedule"):
+        schedules.remove(call.services, item["id"])
     return Answer(204)
 
 
@@ -121,8 +124,8 @@ def list_runs(call: Call) -> Answer:
     pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
     if not pointers:
         config.get(call.services, call.domain, export_id)
-    found = call.services.store.get_many([runs.place(call.domain, pointer["sk"]) for pointer in pointers])
-    return page([runs.shown(call.services, run) for run in found if run], after)
+    found = call.services.store.get_many([runs.place(call.domain, run_id) for run_id, _ in pointers])
+    return page(((run["id"], runs.shown(call.services, run)) for run in found if run), after)
 
 
 @ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", waits=True)
@@ -162,7 +165,10 @@ def read_codebook(call: Call) -> Answer:
     if run["status"] != "completed":
         raise Conflict(f"The run has no file: it is {run['status']}.")
     key = json.loads(run["file"])["key"].rpartition("/")[0] + "/codebook.json"
-    entries = json.loads(call.services.bucket.get(key))
+    try:
+        entries = json.loads(call.services.bucket.get(key))
+    except Lost as error:  # deleted since the run was read
+        raise Gone("The run's file was deleted, and its codebook with it.") from error
     if call.query.get("format") == "csv" or "text/csv" in call.headers.get("accept", ""):
         return Answer(200, codebook.as_csv(entries), media_type="text/csv; charset=utf-8")
     return Answer(200, {"run_id": run["id"], "columns": entries})

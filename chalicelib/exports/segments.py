@@ -12,6 +12,7 @@ from chalicelib import instants, zones
 from chalicelib.aws import Item
 from chalicelib.datasets import kinds, segments
 from chalicelib.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.exports.config import MAX_CONFIG_BYTES
 from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
 from chalicelib.intake import attributes
 from chalicelib.lake import reading
@@ -74,7 +75,9 @@ def _count(services: Services, domain: str, segment: segments.Segment | None, as
 @ROUTES.add("POST", "/v1/segments", EDIT, "Save a segment", body=SegmentBody, status=201, creates="stored")
 def save_segment(call: Call) -> Answer:
     """Save a segment under a numeric id, the one that raw exports name."""
-    _checked(call, call.body.segment, [])
+    text = json.dumps(call.body.segment)
+    large = [Fault("/segment", f"is past {MAX_CONFIG_BYTES} bytes")] if len(text) > MAX_CONFIG_BYTES else []
+    _checked(call, call.body.segment, large)
     # A number of 16 digits, which a double holds, made of the time and three random digits: it sorts by creation, no
     # two requests wait for each other, and the same request makes the same one.
     number = call.seed.milliseconds * 1000 + int.from_bytes(call.seed.entropy) % 1000
@@ -83,7 +86,7 @@ def save_segment(call: Call) -> Answer:
         "sk": f"{number:016d}",
         "mark": call.seed.entropy.hex(),
         "name": call.body.name,
-        "segment": json.dumps(call.body.segment),
+        "segment": text,
         "created_at": instants.text(call.services.now()),
     }
     if not call.services.store.put_new(item):
@@ -97,7 +100,7 @@ def save_segment(call: Call) -> Answer:
 def list_segments(call: Call) -> Answer:
     """The domain's saved segments, newest first."""
     items, after = listing(call, f"segments/{call.domain}", "")
-    return page([shown(item) for item in items], after)
+    return page(((place, shown(item)) for place, item in items), after)
 
 
 @ROUTES.add("GET", "/v1/segments/{segment_id}", READ, "Read a saved segment")

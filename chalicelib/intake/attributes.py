@@ -21,7 +21,6 @@ MAX_CHOICES = 100
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
-MAX_PAGE_BYTES = 3_000_000
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 RESERVED = {column.name.lower() for column in (*participants.SYSTEM, *participants.PARTICIPATION)}
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -108,15 +107,9 @@ def list_attributes(call: Call) -> Answer:
     limit, after = page_limit(call), page_cursor(call)
     known = catalog(call.services, call.domain).attributes
     names = [name for name in known if after is None or name > after]
-    items: list[dict[str, Any]] = []
-    size = 0
-    for name in names[:limit]:
-        item = shown(known[name])
-        size += len(json.dumps(item, ensure_ascii=False).encode())
-        if items and size > MAX_PAGE_BYTES:
-            break
-        items.append(item)
-    return page(items, names[len(items) - 1] if len(items) < len(names) else None)
+    return page(
+        ((name, shown(known[name])) for name in names[:limit]), names[limit - 1] if limit < len(names) else None
+    )
 
 
 @ROUTES.add("GET", "/v1/attributes/{name}", ANY, "Read a profile attribute")

@@ -116,7 +116,7 @@ def create_webhook(call: Call) -> Answer:
 def list_webhooks(call: Call) -> Answer:
     """The domain's endpoints, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "webhook/")
-    return page([shown(item) for item in items], after)
+    return page(((place, shown(item)) for place, item in items), after)
 
 
 @ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint")
@@ -190,7 +190,7 @@ def list_deliveries(call: Call) -> Answer:
     """What was sent to the endpoint, newest first, with every attempt; never a link or a secret."""
     get(call.services, call.domain, call.path["webhook_id"])
     items, after = listing(call, f"deliveries/{call.domain}/{call.path['webhook_id']}", "")
-    return page([outbox.shown(item) for item in items], after)
+    return page(((place, outbox.shown(item)) for place, item in items), after)
 
 
 @ROUTES.add("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", EDIT, "Deliver again",

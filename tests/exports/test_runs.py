@@ -417,7 +417,6 @@ def test_anybody_of_the_domain_with_the_role_runs_a_saved_export(community):
     assert answer.status == 202
 
 
-@pytest.mark.xfail(strict=True, reason="the transaction's refusal is not looked at: 204, and the export is still there")
 def test_a_delete_that_races_with_a_new_title_deletes(community):
     """The title changes between the two steps of the deletion."""
     made = create(community, "Before").json()
@@ -444,7 +443,6 @@ def test_an_export_whose_first_run_is_refused_is_not_saved(community):
     assert community.call("POST", "/v1/exports", body, Idempotency_Key="k").status == 201
 
 
-@pytest.mark.xfail(strict=True, reason="a codebook that goes between the look at the run and at the bucket: 500")
 def test_a_codebook_that_goes_while_it_is_asked_for_is_gone(community):
     """As when the run is deleted between the two steps of reading its codebook."""
     run = community.finished(started(community))
