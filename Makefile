@@ -23,7 +23,7 @@ lint: setup
 	$(RUN) lint-imports
 
 test: lint
-	$(RUN) pytest -n 2 --dist loadscope
+	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks

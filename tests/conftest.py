@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "testing")
@@ -15,12 +16,39 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Panelport")
 
+import botocore.endpoint
 import pytest
 
 from chalicelib.accounts import domains
 from chalicelib.aws import Aws
 from chalicelib.services import Services
 from chalicelib.settings import Settings
+
+# botocore waits between its attempts; what it waits for here is a fault that a test made.
+botocore.endpoint.time = SimpleNamespace(sleep=lambda seconds: None)
+
+# What takes longest is begun first, so that no processor waits for the other at the end.
+LONGEST = (
+    "tests/infra/test_packaging.py",
+    "tests/lake/test_model.py",
+    "tests/test_requests.py",
+    "tests/faults/test_many_runs.py",
+    "tests/faults/test_one_run.py",
+    "tests/lake/test_compaction.py",
+    "tests/conversations/test_browser.py",
+    "tests/infra/test_policies.py",
+    "tests/infra/test_local_stack.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module together, which share what they were given, unless they say otherwise."""
+    place = {path: n for n, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 class Clock:

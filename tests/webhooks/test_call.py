@@ -147,8 +147,10 @@ def test_bad_receivers_take_no_memory_and_leave_nothing_behind():
     good_calls = 0
     with receiving(status("200 OK")) as good:
         at_home(good.port)
-        gc.collect()
-        threads, files, peak = threading.active_count(), open_files(), peak_memory()
+    gc.collect()
+    # Counted where no receiver is at work: one closes its side of a connection a moment after the call is over.
+    threads, files, peak = threading.active_count(), open_files(), peak_memory()
+    with receiving(status("200 OK")) as good:
         tracemalloc.start()
         for behave in bad:
             with receiving(behave) as receiver:
@@ -159,12 +161,11 @@ def test_bad_receivers_take_no_memory_and_leave_nothing_behind():
         _, allocated = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         grown = peak_memory() - peak
-        assert good_calls == 40
-        assert allocated < 10 * MEGABYTES
-        assert grown < 10 * MEGABYTES
-        assert threading.active_count() == threads
-        assert open_files() == files
-    assert len(good.requests) == 41
+    assert good_calls == len(good.requests) == 40
+    assert allocated < 10 * MEGABYTES
+    assert grown < 10 * MEGABYTES
+    assert threading.active_count() == threads
+    assert open_files() == files
 
 
 def test_request_is_one_post_of_exactly_this():
