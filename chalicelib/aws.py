@@ -452,12 +452,16 @@ class Mail:
 
 
 class Timetable:
-    """EventBridge Scheduler: named schedules of one group, each of which puts a message on a queue when due."""
+    """EventBridge Scheduler: named schedules of one group, each of which puts a message on a queue when due.
 
-    def __init__(self, client: Any, group: str, role_arn: str) -> None:
+    What it could not put there within a day is put among the dead letters, `""` for none.
+    """
+
+    def __init__(self, client: Any, group: str, role_arn: str, dead_letters_arn: str) -> None:
         self.client = client
         self.group = group
         self.role_arn = role_arn
+        self.dead_letters = {"DeadLetterConfig": {"Arn": dead_letters_arn}} if dead_letters_arn else {}
 
     def put(self, name: str, expression: str, zone: str, queue_arn: str, message: Mapping[str, Any]) -> None:
         """Make the schedule, or change it to this. The message's `due` is the due time, set by the scheduler."""
@@ -473,6 +477,7 @@ class Timetable:
                 "RoleArn": self.role_arn,
                 "Input": json.dumps({**message, "due": "<aws.scheduler.scheduled-time>"}),
                 "RetryPolicy": {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185},
+                **self.dead_letters,
             },
         }
         try:

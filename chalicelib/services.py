@@ -53,7 +53,10 @@ class Services:
 
     @cached_property
     def timetable(self) -> Timetable:
-        return Timetable(self.aws.scheduler, self.settings.schedule_group, self.settings.schedule_role_arn)
+        settings = self.settings
+        return Timetable(
+            self.aws.scheduler, settings.schedule_group, settings.schedule_role_arn, settings.runs_dead_letters_arn
+        )
 
     @cached_property
     def _master(self) -> bytes:

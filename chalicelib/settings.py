@@ -22,6 +22,7 @@ class Settings:
     schedule_group: str = ""
     schedule_role_arn: str = ""
     runs_queue_arn: str = ""
+    runs_dead_letters_arn: str = ""
     link_days: int = 7
     lease_seconds: int = 60
     heartbeat_seconds: float = 2.0
@@ -64,6 +65,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         schedule_group=environment.get("SCHEDULE_GROUP", ""),
         schedule_role_arn=environment.get("SCHEDULE_ROLE_ARN", ""),
         runs_queue_arn=environment.get("RUNS_QUEUE_ARN", ""),
+        runs_dead_letters_arn=environment.get("RUNS_DEAD_LETTERS_ARN", ""),
         link_days=_whole(environment, "PANELPORT_LINK_DAYS", 7),
         lease_seconds=_whole(environment, "PANELPORT_LEASE_SECONDS", 60),
         heartbeat_seconds=float(environment.get("PANELPORT_HEARTBEAT_SECONDS", "2")),

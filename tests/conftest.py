@@ -166,6 +166,7 @@ def resources() -> Settings:
         schedule_group="panelport",
         schedule_role_arn="arn:aws:iam::123456789012:role/schedules",
         runs_queue_arn="arn:aws:sqs:us-east-1:123456789012:runs",
+        runs_dead_letters_arn="arn:aws:sqs:us-east-1:123456789012:runs-dead",
         origins=("https://front.example",),
         # A heartbeat in the background would make the order of calls a matter of luck.
         heartbeat_seconds=3600,

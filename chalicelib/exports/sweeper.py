@@ -12,6 +12,9 @@ from chalicelib.webhooks import sender
 
 AT_A_TIME = 200
 AGAIN = timedelta(seconds=60)
+# A run that waits for a slot gets it when another one ends; looking at it each minute would hold up who is lost.
+WAITING_AGAIN = timedelta(minutes=2)
+EVER = "9999"
 
 
 def sweep(services: Services) -> None:
@@ -20,7 +23,7 @@ def sweep(services: Services) -> None:
     for kind, step in STEPS.items():
         for found in services.store.due(kind, now, AT_A_TIME):
             _try(step, services, found)
-    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due):
+    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due, _watch):
         _try(others, services, AT_A_TIME)
 
 
@@ -47,14 +50,24 @@ def _revive(services: Services, found: Item) -> None:
     run = services.store.get(*runs.place(domain, run_id))
     if run is None or runs.ended(run) or instants.parse(run["due_at"]) > services.now():
         return
+    again = instants.text(services.now() + AGAIN)
     services.store.update(
         runs.place(domain, run_id),
-        {"due_at": instants.text(services.now() + AGAIN)},
+        {"due_at": again},
         when=Attr("status").is_in(runs.ACTIVE) & Attr("due_at").eq(run["due_at"]),
     )
     telemetry.record("run sent again", domain=domain, run_id=run_id, status=run["status"])
     if not admission.admit(services, domain, run_id):
+        later = {"due_at": instants.text(services.now() + WAITING_AGAIN)}
+        services.store.update(runs.place(domain, run_id), later, when=Attr("due_at").eq(again))
         admission.reclaim(services, domain)
+
+
+def _watch(services: Services, at_a_time: int) -> None:
+    """Tell how long the oldest unfinished run has been under way, its wait for a slot included: no queue shows that."""
+    unfinished = services.store.due("run", EVER, at_a_time)
+    ages = [(services.now() - instants.parse(run["created_at"])).total_seconds() for run in unfinished]
+    telemetry.took("OldestRunSeconds", max(ages, default=0))
 
 
 STEPS: dict[str, Callable[[Services, Any], None]] = {

@@ -225,6 +225,7 @@ def _dashboard(template: Template) -> dict[str, Any]:
     shown = [
         ("Requests", requests, "Sum"),
         ("Runs and deliveries by outcome", ours, "Sum"),
+        ("Oldest unfinished run (s)", [["Panelport", "OldestRunSeconds", "service", "panelport"]], "Maximum"),
         ("Age of the oldest message (s)", waiting, "Maximum"),
         ("Dead letters", dead, "Maximum"),
         ("Invocations", lambda_of["Invocations"], "Sum"),

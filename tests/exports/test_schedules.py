@@ -40,6 +40,7 @@ def test_a_schedule_is_kept_in_its_zone_and_its_next_times_are_told(deployment: 
     assert found["ScheduleExpression"] == "cron(0 8 ? * 2 *)"
     assert found["ScheduleExpressionTimezone"] == "America/New_York"
     assert found["State"] == "ENABLED"
+    assert found["Target"]["DeadLetterConfig"] == {"Arn": deployment.services.settings.runs_dead_letters_arn}
     message = json.loads(found["Target"]["Input"])
     assert message == {"domain": "demo", "export_id": export["id"], "due": "<aws.scheduler.scheduled-time>"}
     assert [due[:16] for due in export["next_due"]] == ["2026-11-23T13:00", "2026-11-30T13:00", "2026-12-07T13:00"]
