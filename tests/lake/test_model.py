@@ -30,7 +30,7 @@ from tests.faults.injection import Crash, Fault, Injector
 EPOCH = datetime(2026, 11, 21, 16, 36, 13, 250000, tzinfo=UTC)
 # A table that grows makes moto slow: five parts, each in a moto of its own.
 PARTS = 5
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "11"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "9"))
 STEPS = int(os.environ.get("MODEL_STEPS", "50"))
 TALKS = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "question_answered"]
 FIELDS = ("email", "membership", "updated_at")
