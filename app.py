@@ -112,7 +112,7 @@ def work_jobs(event: Any) -> None:
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: Any) -> None:
     """Each minute: what was lost on the way is found, what has expired is deleted."""
-    from chalicelib.exports import sweeper
+    from chalicelib import sweeper
 
     sweeper.sweep(services())
 

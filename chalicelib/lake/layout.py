@@ -11,6 +11,7 @@
     lake/<domain>/events/parts/<made>/ids-<n>.parquet           48-bit hashes of the event ids, sorted
     lake/<domain>/events/parts/<made>/people-<n>.parquet        the participants who have an event
     lake/<domain>/manifests/<version>-<made>.json               which parts count, and what is on its way out
+    lake/<domain>/assignments/<conversation>/<n>.ndjson.gz      to whom a conversation's links were assigned
     inbox/<domain>/<kind>/<any name>.<csv|ndjson|parquet>       files that a customer's own pipeline puts there
 
 `<accepted>` is a batch's ULID, so that the names sort by acceptance. Every row of a batch repeats it, with its line

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.exports import schedules, sweeper
+from chalicelib import sweeper
+from chalicelib.exports import schedules
 from tests.conftest import Deployment
 
 URL = "https://hooks.partner.example/panelport"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib import idempotency
+from chalicelib import idempotency, sweeper
 from chalicelib.aws import Attr, Bucket, Item, Upload, Write
-from chalicelib.exports import admission, announce, runs, sweeper, worker
+from chalicelib.exports import admission, announce, runs, worker
 from tests.faults import scenarios
 from tests.faults.sweep import Scenario
 

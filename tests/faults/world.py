@@ -20,11 +20,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 
-from chalicelib import door
+from chalicelib import door, sweeper
 from chalicelib.accounts import keys
 from chalicelib.aws import Aws
 from chalicelib.errors import Refusal
-from chalicelib.exports import routes, runs, sweeper, worker
+from chalicelib.exports import routes, runs, worker
 from chalicelib.http import Answer, Call, Principal, Request
 from chalicelib.services import Services
 from chalicelib.settings import Settings

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from chalicelib import jobs
-from chalicelib.exports import erasure, sweeper
+from chalicelib import jobs, sweeper
+from chalicelib.exports import erasure
 from chalicelib.http import Call, Principal
 from chalicelib.intake import purge
 from tests.deployed import problem

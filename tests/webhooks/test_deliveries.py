@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from chalicelib import instants
-from chalicelib.exports import sweeper
+from chalicelib import instants, sweeper
 from chalicelib.webhooks import sender
 from chalicelib.webhooks.call import Answer
 from chalicelib.webhooks.retry import STEPS

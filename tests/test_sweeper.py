@@ -1,7 +1,6 @@
 """Claim: each minute the sweeper tells how long the oldest run that has not ended has been under way."""
 
-from chalicelib import telemetry
-from chalicelib.exports import sweeper
+from chalicelib import sweeper, telemetry
 from tests.conftest import Deployment
 
 EXPORT = {"title": "x", "dataset": {"kind": "participants", "memberships": ["subscribed"]}, "run": True}
