@@ -2,18 +2,22 @@
 
 import json
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, Literal
 
 from chalicelib import instants
 from chalicelib.aws import Attr, Item, Write
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.exports import admission, downloads
+from chalicelib.packed import packed, unpacked
 from chalicelib.services import Services
 
 ACTIVE = ("pending", "processing")
 # A run whose workers died this many times is not tried again.
 MAX_ATTEMPTS = 3
 RESEND = timedelta(seconds=60)
+# Of a file of thousands of columns there may be more to say than an item or an answer holds.
+WARNINGS_BYTES = 150_000
 
 Trigger = Literal["user", "schedule"]
 Source = dict[str, Any]
@@ -144,7 +148,7 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
     changes = {
         "status": "completed",
         "file": json.dumps({**file, "expires_at": expires}),
-        "warnings": json.dumps(warnings),
+        "warnings": packed(json.dumps(_bounded(warnings))),
         "percent": 100,
         "phase": "done",
         "rows_done": file["rows"],
@@ -154,6 +158,13 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
         "due_at": instants.text(services.now()),
     }
     return _end(services, run, changes)
+
+
+def _bounded(warnings: list[str]) -> list[str]:
+    sizes = accumulate(len(json.dumps(warning)) for warning in warnings)
+    kept = [warning for warning, size in zip(warnings, sizes, strict=True) if size <= WARNINGS_BYTES]
+    left = len(warnings) - len(kept)
+    return [*kept, f"and {left} more of this kind"] if left else kept
 
 
 def fail(services: Services, run: Item, code: str, detail: str) -> bool:
@@ -234,7 +245,7 @@ def shown(services: Services, run: Item) -> dict[str, Any]:
         "progress": {name: run.get(name) for name in ("percent", "phase", "rows_done", "rows_total")},
         "file": _file_shown(services, run),
         "config": config,
-        "warnings": json.loads(run.get("warnings", "[]")),
+        "warnings": json.loads(unpacked(run.get("warnings", "[]"))),
         "error": json.loads(run.get("error", "null")),
     }
 

@@ -1,5 +1,6 @@
 """Saved exports and their runs: titles, changes, the states of a run, cancelling, deleting, waiting and listing."""
 
+import json
 import unicodedata
 
 import pytest
@@ -448,6 +449,36 @@ def test_a_codebook_that_goes_while_it_is_asked_for_is_gone(community):
     run = community.finished(started(community))
     community.deployment.services.bucket.erase(runs.files(community.domain, run["id"]))
     problem(community.call("GET", f"/v1/runs/{run['id']}/codebook"), 410)
+
+
+@pytest.mark.parametrize(("number", "kept"), [(3, 3), (900, 900), (20_000, 1000)])
+def test_of_many_warnings_the_first_are_kept_and_the_rest_counted(community, number, kept):
+    """A .sav of thousands of columns may have as many losses; an item of the table holds 400 kB."""
+    services = community.deployment.services
+    run = runs.lease(services, community.domain, started(community)["id"], "worker")
+    made = {
+        "name": "x",
+        "format": "csv",
+        "bytes": 0,
+        "rows": 0,
+        "sha256": "",
+        "columns": [],
+        "key": "k",
+        "media_type": "m",
+    }
+    warnings = [
+        f"Column_{n:06}: the label is cut to 256 bytes, and what was cut is in the codebook" for n in range(number)
+    ]
+    assert runs.complete(services, run, made, warnings)
+    item = services.store.get(*runs.place(community.domain, run["id"]))
+    assert len(json.dumps(item["warnings"])) < 100_000
+    shown = read(community, run)["warnings"]
+    if kept == number:
+        assert shown == warnings
+    else:
+        assert len(shown) > kept
+        assert shown[:-1] == warnings[: len(shown) - 1]
+        assert shown[-1] == f"and {number - len(shown) + 1} more of this kind"
 
 
 def test_unicode_of_the_tests_is_what_it_says():
