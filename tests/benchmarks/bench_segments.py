@@ -1,8 +1,11 @@
 """How long counting a segment takes on 100,000 participants and 2 million events, beside the same in bare DuckDB.
 
-Run `python -m tests.benchmarks.bench_segments [events]` (2,000,000 by default). The limit is the route's 2 s.
+Run `python -m tests.benchmarks.bench_segments [events]` (2,000,000 by default). The route answers within 2 s: authorization
+and HTTP apart, all of it is in the figure, from the request's body to the answer, with AWS in a process of its own. The
+first question after a start of the function also fetches the lake from S3.
 """
 
+import json
 import sys
 import tempfile
 import time
@@ -11,9 +14,13 @@ from pathlib import Path
 
 import duckdb
 
+from chalicelib import door, jobs
 from chalicelib.datasets import segments
 from chalicelib.datasets.participants import SYSTEM
+from chalicelib.http import Principal, Request
+from chalicelib.services import Services
 from chalicelib.table import Column
+from tests.benchmarks import bench_worker
 
 PARTICIPANTS = 100_000
 LIMIT_SECONDS = 2.0
@@ -114,27 +121,68 @@ def seconds(con: duckdb.DuckDBPyConnection, sql: str, parameters: dict) -> tuple
     return best, users
 
 
-def main() -> None:
-    """Print a line a question: both times, their ratio, and the answer that both gave."""
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
-    with tempfile.TemporaryDirectory() as folder:
+def fed(services: Services, con: duckdb.DuckDBPyConnection) -> None:
+    """The same participants and events in the service's lake, compacted as they are some minutes after a feed."""
+    put = services.store.put
+    put({"pk": f"domain/{bench_worker.DOMAIN}", "sk": "domain", "attributes_version": 1})
+    for name, of in (("Region", "text"), ("Age", "number")):
+        item = {"name": name, "label": name, "type": of, "choices": "[]", "multiple": False, "has_data": True}
+        put({"pk": f"domain/{bench_worker.DOMAIN}", "sk": f"attribute/{name.lower()}", **item, "defined_in": 1})
+    rows = {
+        "participants": "SELECT participant_id, email, membership, 1 AS catalog, created_at, subscribed_at, "
+        "subscription_ended_at, updated_at, {'Region': \"a_Region\", 'Age': \"a_Age\"} AS attributes FROM participants",
+        "events": "SELECT event_id, participant_id, name, occurred_at, NULL AS conversation_id, NULL AS question_id, "
+        "CAST(params AS JSON) AS params FROM events",
+    }
+    for kind, sql in rows.items():
+        found = con.execute(f"SELECT CAST(to_json(row) AS VARCHAR) FROM ({sql}) AS row")
+        first = 0
+        while some := found.fetchmany(bench_worker.BATCH):
+            bench_worker.put(services, kind, first, (text[1:-1] for (text,) in some))
+            first += len(some)
+    jobs.compact(services, bench_worker.DOMAIN)
+
+
+def asked(services: Services, segment: dict) -> tuple[float, int]:
+    """The seconds of one question at the route, and the number of users that it answered."""
+    (endpoint,) = [found for found in door.ENDPOINTS if (found.method, found.path) == ("POST", "/v1/segments/count")]
+    body = json.dumps({"segment": segment, "as_of": AS_OF.isoformat(), "timezone": "UTC"}).encode()
+    headers = {"content-type": "application/json"}
+    principal = Principal(bench_worker.DOMAIN, "key_1", "viewer")
+    request = Request("POST", endpoint.path, {}, {}, headers, body, principal)
+    begun = time.perf_counter()
+    answer = door.answer(endpoint, request, services)
+    took = time.perf_counter() - begun
+    if answer.status != 200:
+        raise SystemExit(f"the route answered {answer.status}: {answer.body}")
+    return took, answer.body["users"]
+
+
+def main(events: int = 2_000_000) -> bool:
+    """Print a line a question: both times, their ratio, and the answer that both gave; whether the limit held."""
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as folder, bench_worker.deployment(Path(folder)) as services:
         con = opened(Path(folder), events)
+        fed(services, con)
         print(f"{PARTICIPANTS:,} participants, {events:,} events, limit {LIMIT_SECONDS} s")
+        first, _ = asked(services, ENTERED)
+        print(f"{'the first, which fetches the lake':36} {first:6.3f} s")
         for question, (value, bare) in QUESTIONS.items():
-            start = time.perf_counter()
             segment, faults = segments.check(value, CATALOG)
             condition = segments.compile(segment, AS_OF, "UTC")
-            compiling = time.perf_counter() - start
-            ours, users = seconds(con, segments.count_sql(condition), condition.parameters)
+            query, users = seconds(con, segments.count_sql(condition), condition.parameters)
             theirs, expected = seconds(con, bare, {})
-            if faults or users != expected:
-                raise SystemExit(f"{question}: {faults} {users} users, bare DuckDB says {expected}")
-            ours += compiling
+            told = [asked(services, value) for _ in range(3)]
+            route = min(took for took, _ in told)
+            slowest = max(slowest, route)
+            if faults or {users, *(found for _, found in told)} != {expected}:
+                raise SystemExit(f"{question}: {faults} {users} and {told} users, bare DuckDB says {expected}")
             print(
-                f"{question:36} {ours:6.3f} s, bare {theirs:6.3f} s, ratio {ours / theirs:5.2f}"
-                f" ({users:,} users; {compiling * 1000:.1f} ms of it reading and compiling)"
+                f"{question:36} {route:6.3f} s at the route; the query {query:6.3f} s, bare {theirs:6.3f} s, "
+                f"ratio {query / theirs:5.2f} ({users:,} users)"
             )
+    return slowest <= LIMIT_SECONDS
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if main(*map(int, sys.argv[1:])) else 1)
