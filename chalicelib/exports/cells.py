@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..table import Choice, Column
-from ..zones import wall_clock
+from chalicelib.table import Choice, Column
+from chalicelib.zones import wall_clock
 
 if TYPE_CHECKING:
     import duckdb

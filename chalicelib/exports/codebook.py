@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import TypedDict
 
-from ..formula import guarded
-from ..table import Column
+from chalicelib.formula import guarded
+from chalicelib.table import Column
 
 
 class ValueLabel(TypedDict):

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..formula import guarded, guarded_sql
-from ..table import Column
-from .cells import (
+from chalicelib.exports.cells import (
     Measured,
     choices_value,
     counted,
@@ -24,12 +22,14 @@ from .cells import (
     wall_clock_of,
     within,
 )
-from .stream import Gzip, Sink, send_copy
+from chalicelib.exports.stream import Gzip, Sink, send_copy
+from chalicelib.formula import guarded, guarded_sql
+from chalicelib.table import Column
 
 if TYPE_CHECKING:
     import duckdb
 
-    from .formats import CsvOptions
+    from chalicelib.exports.formats import CsvOptions
 
 # Past this, a double has no digits left for decimals, and DuckDB's DECIMAL no room for both.
 _EXACT_DECIMALS = 1_000_000_000

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from ..table import Column
-from . import csv_file, ndjson_file, parquet_file, spss_file
-from .stream import Sink
+from chalicelib.exports import csv_file, ndjson_file, parquet_file, spss_file
+from chalicelib.exports.stream import Sink
+from chalicelib.table import Column
 
 if TYPE_CHECKING:
     import duckdb

@@ -4,14 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..table import Column
-from .cells import Measured, choices_value, label_of, limits, literal, losses, measure, rendered, source, within
-from .stream import Gzip, Sink, send_copy
+from chalicelib.exports.cells import (
+    Measured,
+    choices_value,
+    label_of,
+    limits,
+    literal,
+    losses,
+    measure,
+    rendered,
+    source,
+    within,
+)
+from chalicelib.exports.stream import Gzip, Sink, send_copy
+from chalicelib.table import Column
 
 if TYPE_CHECKING:
     import duckdb
 
-    from .formats import NdjsonOptions
+    from chalicelib.exports.formats import NdjsonOptions
 
 
 def write(

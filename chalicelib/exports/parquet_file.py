@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..table import Column, quoted
-from .cells import choices_value, label_of, rendered, source
-from .stream import Sink, send_copy
+from chalicelib.exports.cells import choices_value, label_of, rendered, source
+from chalicelib.exports.stream import Sink, send_copy
+from chalicelib.table import Column, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-    from .formats import ParquetOptions
+    from chalicelib.exports.formats import ParquetOptions
 
 
 def write(

@@ -13,16 +13,26 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..table import Column
-from .cells import Measured, limits, literal, measure, number_list, rendered, source, wall_clock_of, within
-from .spss_rules import EXACT_INTEGER, FIRST_DATE, TEXT_BYTES, Plan, Variable, plan
-from .stream import Sink
+from chalicelib.exports.cells import (
+    Measured,
+    limits,
+    literal,
+    measure,
+    number_list,
+    rendered,
+    source,
+    wall_clock_of,
+    within,
+)
+from chalicelib.exports.spss_rules import EXACT_INTEGER, FIRST_DATE, TEXT_BYTES, Plan, Variable, plan
+from chalicelib.exports.stream import Sink
+from chalicelib.table import Column
 
 if TYPE_CHECKING:
     import duckdb
     import numpy as np
 
-    from .formats import SpssOptions
+    from chalicelib.exports.formats import SpssOptions
 
 # SPSS counts seconds from the first day of the Gregorian calendar.
 _EPOCH = "1582-10-14"

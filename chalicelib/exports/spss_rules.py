@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..table import Choice, Column
-from .cells import counted
+from chalicelib.exports.cells import counted
+from chalicelib.table import Choice, Column
 
 NAME_BYTES = 64
 LABEL_BYTES = 256
