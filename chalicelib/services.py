@@ -3,11 +3,15 @@
 import hashlib
 import hmac
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from chalicelib.aws import Aws, Bucket, Mail, Queue, Store, Timetable
@@ -61,6 +65,21 @@ class Services:
     @cached_property
     def _master(self) -> bytes:
         return self.aws.secret(self.settings.master_secret_arn)
+
+    @contextmanager
+    def folder(self, purpose: str) -> Iterator[Path]:
+        """An empty folder on the disk for one job, gone afterwards.
+
+        What a job of this purpose that was killed left behind goes first: a warm function has one disk for all of its
+        invocations, of which one runs at a time.
+        """
+        base = Path(self.settings.scratch)
+        base.mkdir(parents=True, exist_ok=True)
+        if not self.settings.local:
+            for left in base.glob(f"panelport-{purpose}-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f"panelport-{purpose}-", dir=base, ignore_cleanup_errors=True) as name:
+            yield Path(name)
 
     def now(self) -> datetime:
         """The present instant, aware, in UTC."""

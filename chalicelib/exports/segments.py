@@ -1,9 +1,7 @@
 """Saved segments, and the count that stands beside a Filters button."""
 
 import json
-import tempfile
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints
@@ -59,10 +57,7 @@ def count_users(call: Call) -> Answer:
 
 def _count(services: Services, domain: str, segment: segments.Segment | None, as_of: datetime, zone: str) -> int:
     catalog = attributes.catalog(services, domain)
-    base = Path(services.settings.scratch)
-    base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="panelport-count-", dir=base) as name:
-        folder = Path(name)
+    with services.folder("count") as folder:
         reading.download(services, domain, reading.Wanted(events=segment is not None), folder)
         with reading.connection(folder, services.settings.memory_limit) as con:
             purged = kinds.purged(services, domain)

@@ -3,8 +3,6 @@
 import errno
 import hashlib
 import json
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,7 +80,7 @@ def settle(services: Services, domain: str, run_id: str) -> None:
 
 def _attempt(services: Services, run: Item) -> str:
     beat = Heartbeat(services, run)
-    with _scratch(services) as folder, beat.beating():
+    with services.folder("run") as folder, beat.beating():
         try:
             columns, file, warnings = _produce(services, run, folder, beat)
         except Exception as error:
@@ -258,19 +256,3 @@ class Heartbeat:
             if 0 < done <= 100:
                 progress["percent"] = max(progress["percent"], 20 + int(done * 0.4))
         return progress
-
-
-@contextmanager
-def _scratch(services: Services) -> Iterator[Path]:
-    """A folder of this attempt alone. What an attempt that was killed left behind goes first: a warm function has
-    one disk for all of its invocations."""
-    base = Path(services.settings.scratch)
-    base.mkdir(parents=True, exist_ok=True)
-    if not services.settings.local:
-        for left in base.glob("panelport-run-*"):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="panelport-run-", dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

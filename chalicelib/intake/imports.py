@@ -1,8 +1,6 @@
 """Bulk imports: a file is uploaded, read in the background, and counts all at once or not at all."""
 
 import json
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -239,7 +237,7 @@ def _ours(item: Item) -> Any:
 
 def _attempt(services: Services, item: Item) -> bool:
     """Read the file and commit what it held; False when the import is ours no more, and then nothing of it is left."""
-    with _scratch(services) as folder, _beating(services, item) as beat:
+    with services.folder("import") as folder, _beating(services, item) as beat:
         source = folder / "upload"
         try:
             services.bucket.download(
@@ -382,14 +380,3 @@ def _beating(services: Services, item: Item) -> Iterator[Beat]:
     finally:
         stop.set()
         thread.join()
-
-
-@contextmanager
-def _scratch(services: Services) -> Iterator[Path]:
-    base = Path(services.settings.scratch)
-    base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="panelport-import-", dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

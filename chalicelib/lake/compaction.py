@@ -1,9 +1,7 @@
 """Compact a domain's lake: batches become parts, small parts become large ones, what is superseded is erased."""
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count
@@ -86,7 +84,7 @@ def compact(services: Services, domain: str, known: Known, most: int = MOST_BATC
         return None
     _erase(services, domain, task.ripe)
     made = services.seed().ulid()
-    with _scratch(services) as folder:
+    with services.folder("compact") as folder:
         try:
             after = _Step(services, domain, task, made, folder).carry_out()
         except Lost:
@@ -355,14 +353,3 @@ def send(services: Services, file: Path, key: str) -> None:
     except BaseException:
         upload.abort()
         raise
-
-
-@contextmanager
-def _scratch(services: Services) -> Iterator[Path]:
-    base = Path(services.settings.scratch)
-    base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="panelport-lake-", dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,5 @@
 """Whether a domain's lake has anything of a participant."""
 
-import tempfile
 from pathlib import Path
 
 from chalicelib.aws import Lost
@@ -13,12 +12,10 @@ def is_known(services: Services, domain: str, participant_id: str) -> bool:
 
     Reads of the parts only the sorted lists of participants, of which a few row groups can hold the id.
     """
-    base = Path(services.settings.scratch)
-    base.mkdir(parents=True, exist_ok=True)
     for attempt in range(3):
-        with tempfile.TemporaryDirectory(prefix="panelport-lake-", dir=base) as folder:
+        with services.folder("known") as folder:
             try:
-                return _is_known(services, domain, participant_id, Path(folder))
+                return _is_known(services, domain, participant_id, folder)
             except Lost:  # compacted and erased since it was listed
                 if attempt == 2:
                     raise
