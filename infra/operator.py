@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib import instants, telemetry
 from chalicelib.accounts import domains, keys
 from chalicelib.aws import Attr, Item, Queue
@@ -245,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None, services: Services | None = None) -> int:
-    """Carry out one command; 0 when done, 1 when refused."""
+    """Carry out one command; 0 when done, 1 when refused, by us or by AWS."""
     asked = _parser().parse_args(arguments)
     act = COMMANDS[asked.command][0]
     try:
@@ -253,6 +255,10 @@ def main(arguments: list[str] | None = None, services: Services | None = None) -
             print(line)
     except (Refusal, ValueError) as error:
         print(f"refused: {getattr(error, 'detail', error)}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        # No credentials, expired ones, no permission, a wrong region or name: AWS's own words say which.
+        print(f"AWS: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,10 @@
 """The operator's commands do what their help says, to one deployment."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +43,20 @@ def queues(deployment: Deployment) -> dict[str, str]:
         url = getattr(deployment.services.settings, f"{name}_queue_url")
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": json.dumps(policy)})
     return dead
+
+
+@pytest.mark.parametrize("command", [["make-domain", "acme"], ["domains"], ["queues"]])
+def test_without_credentials_it_stops_with_a_line_that_says_so(command: list[str]) -> None:
+    names = ("TABLE", "BUCKET", "RUNS_QUEUE_URL", "DELIVERIES_QUEUE_URL", "JOBS_QUEUE_URL", "MASTER_SECRET_ARN")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nobody = {"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
+    given = dict.fromkeys(names, "https://nowhere.example") | {"PANELPORT_BASE_URL": "https://panelport.example"}
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.operator", *command],
+        cwd=PROJECT, env=clean | nobody | given, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "AWS: Unable to locate credentials\n"
 
 
 def test_a_domain_is_made_once_and_its_key_is_an_admins(deployment: Deployment, say: Said, capsys: Any) -> None:
