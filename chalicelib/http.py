@@ -169,10 +169,9 @@ def body_of(endpoint: Endpoint, request: Request) -> tuple[Any, Any]:
     if not request.body.strip():
         if not endpoint.body_required:
             return None, validated(endpoint.body, {})
-        if "content-type" in request.headers:
+        if request.body or "content-type" in request.headers:
             _check_media_type(request)
-            raise Malformed("The body is empty; it must be a JSON object.")
-        raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
+        raise Malformed("The body is empty; it must be a JSON object, sent as Content-Type: application/json.")
     _check_media_type(request)
     value = strict_json.parse(request.body)
     if endpoint.raw:
@@ -201,13 +200,14 @@ def faults_of(error: ValidationError, value: Any, base: str = "") -> list[Fault]
     """pydantic's complaints as faults that point into the value as it was sent."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     faults = dict.fromkeys(
-        Fault(base + pointer(item["loc"], value), _detail(item["type"], item["msg"])) for item in details[:MAX_FAULTS]
+        Fault(base + pointer(item["loc"], value, missing=item["type"] == "missing"), _detail(item["type"], item["msg"]))
+        for item in details[:MAX_FAULTS]
     )
     return list(faults)
 
 
-def pointer(location: Iterable[int | str], value: Any) -> str:
-    """The RFC 6901 pointer of a pydantic location: its members that are in the value (and the last, when a member
+def pointer(location: Iterable[int | str], value: Any, *, missing: bool) -> str:
+    """The RFC 6901 pointer of a pydantic location: its members that are in the value (and the last, where it is what
     is missing), without the tags of unions."""
     path = list(location)
     steps: list[str] = []
@@ -215,7 +215,7 @@ def pointer(location: Iterable[int | str], value: Any) -> str:
     for position, step in enumerate(path):
         if (isinstance(at, dict) and step in at) or (isinstance(at, list) and isinstance(step, int) and step < len(at)):
             at = at[step]  # type: ignore[index]
-        elif not (isinstance(at, dict) and position == len(path) - 1 and step != "[key]"):
+        elif not (missing and position == len(path) - 1):
             continue
         steps.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{step}" for step in steps)

@@ -21,6 +21,10 @@ from chalicelib.services import Services
 KEPT = timedelta(days=7)
 # Longer than the gateway lets any request take: past it, the first attempt is dead.
 RUNNING = timedelta(seconds=60)
+# An item of the table takes 400 KB. A larger answer is made again, from the same seed.
+MAX_KEPT = 350_000
+# What tells of the effect; the others, such as Preference-Applied, tell of the one request.
+KEPT_HEADERS = ("Location",)
 
 
 def request_key(headers: Mapping[str, str]) -> str | None:
@@ -82,7 +86,7 @@ def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Ite
     if found["fingerprint"] != asked:
         raise invalid("", "this Idempotency-Key was used before with another request")
     if "answer" in found:
-        return Answer(int(found["status"]), json.loads(found["answer"]))
+        return Answer(int(found["status"]), json.loads(found["answer"]), json.loads(found.get("headers", "{}")))
     if "status" not in found and parse(found["running_until"]) > now:
         raise Conflict("The first request with this Idempotency-Key still runs.")
     taken = services.store.update(
@@ -97,6 +101,8 @@ def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Ite
 
 def _keep(services: Services, place: tuple[str, str], endpoint: Endpoint, answer: Answer) -> None:
     changes: dict[str, Any] = {"status": answer.status, "running_until": text(services.now())}
-    if endpoint.creates == "stored":
-        changes["answer"] = json.dumps(answer.body)
+    kept = json.dumps(answer.body, ensure_ascii=False)
+    if endpoint.creates == "stored" and len(kept.encode()) <= MAX_KEPT:
+        changes["answer"] = kept
+        changes["headers"] = json.dumps({name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers})
     services.store.update(place, changes)

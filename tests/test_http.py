@@ -1,12 +1,13 @@
 """The conventions of every route: strict JSON in, problem+json out, paging, CORS, waiting, limits."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from chalicelib import door, idempotency
-from chalicelib.http import Answer, Call, Endpoint, Principal
+from chalicelib.errors import Invalid
+from chalicelib.http import Answer, Body, Call, Endpoint, Principal, validated
 from tests.conftest import Deployment
 from tests.exports.test_main_job import export
 
@@ -33,7 +34,8 @@ def pointers(answer: Any) -> list[str]:
         ({"Content-Type": "application/x-www-form-urlencoded"}, b"a=1", 415),
         ({"Content-Type": "application/json; charset=latin-1"}, b"{}", 415),
         ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}", 415),
-        ({"Content-Type": ""}, b"", 415),
+        ({"Content-Type": ""}, b"", 400),
+        ({"Content-Type": "text/plain"}, b"", 415),
         ({"Content-Type": "application/json"}, b"nope", 400),
         ({"Content-Type": "application/json"}, b'{"title": NaN}', 400),
         ({"Content-Type": "application/json"}, b" ", 400),
@@ -85,6 +87,9 @@ def test_all_faults_are_reported_at_once_by_their_pointers(deployment: Deploymen
         ({"title": "   "}, "/title"),
         ({"title": "x" * 201}, "/title"),
         ({"title": "a\0b"}, "/title"),
+        ({"title": "\u200b\ufeff \u2060"}, "/title"),
+        ({"title": "\u3164\u2800"}, "/title"),
+        ({"title": "\u0301"}, "/title"),
         ({"description": "x" * 2001}, "/description"),
         ({"run": "true"}, "/run"),
         ({"run": 1}, "/run"),
@@ -106,6 +111,28 @@ def test_all_faults_are_reported_at_once_by_their_pointers(deployment: Deploymen
 def test_what_no_export_can_be_is_refused_where_it_stands(deployment: Deployment, change: Any, pointer: str):
     answer = deployment.call("POST", "/v1/exports", deployment.domain(), {**EXPORT, **change})
     assert pointers(answer) == [pointer]
+
+
+class Sample(Body):
+    members: list[str | int] = []
+    either: Literal["all"] | list[str] = "all"
+    inner: "Sample | None" = None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"members": [{}]}, {"/members/0"}),
+        ({"members": ["a", [1]]}, {"/members/1"}),
+        ({"either": {}}, {"/either"}),
+        ({"inner": {"members": 5, "x/y": 1}}, {"/inner/members", "/inner/x~1y"}),
+        ({"inner": 5}, {"/inner"}),
+    ],
+)
+def test_a_pointer_leads_to_the_value_whatever_the_types_tried_are_called(value: Any, expected: set[str]):
+    with pytest.raises(Invalid) as refused:
+        validated(Sample, value)
+    assert {fault.pointer for fault in refused.value.faults} == expected
 
 
 def test_an_unknown_path_and_another_method_are_not_there(deployment: Deployment):
@@ -142,9 +169,23 @@ def test_the_same_key_and_body_have_one_effect(deployment: Deployment):
     answers = [deployment.call("POST", "/v1/exports", key, EXPORT, Idempotency_Key="k") for _ in range(2)]
     assert [answer.status for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
+    assert answers[0].header("Location").endswith(f"/v1/exports/{answers[0].json()['id']}")
+    assert answers[1].header("Location") == answers[0].header("Location")
     assert len(deployment.call("GET", "/v1/exports", key).json()["items"]) == 1
     other = deployment.call("POST", "/v1/exports", key, {**EXPORT, "title": "other"}, Idempotency_Key="k")
     problem(other, 422)
+
+
+def test_a_key_belongs_to_the_path_that_it_was_sent_to(deployment: Deployment):
+    key = deployment.domain()
+    first, second = (
+        deployment.call("POST", "/v1/exports", key, {**EXPORT, "title": title}).json()["id"] for title in ("a", "b")
+    )
+    run = deployment.call("POST", f"/v1/exports/{first}/runs", key, {}, Idempotency_Key="k")
+    assert run.status == 202
+    problem(deployment.call("POST", f"/v1/exports/{second}/runs", key, {}, Idempotency_Key="k"), 422)
+    assert deployment.call("GET", f"/v1/exports/{second}/runs", key).json()["items"] == []
+    assert deployment.call("POST", f"/v1/exports/{first}/runs", key, {}, Idempotency_Key="k").body == run.body
 
 
 def test_a_refused_request_leaves_its_idempotency_key_free(deployment: Deployment):
@@ -188,6 +229,21 @@ def test_a_key_whose_first_request_died_is_carried_out_with_the_same_identifiers
         perform()
     deployment.clock.advance(seconds=61)
     assert perform().body == {"id": made[0]}
+    assert made[0] == made[1]
+
+
+def test_an_answer_too_large_to_keep_is_made_again_from_the_same_identifiers(deployment: Deployment):
+    made = []
+
+    def act(call: Call) -> Answer:
+        made.append(call.seed.identifier("exp"))
+        return Answer(201, {"id": made[-1], "config": "é" * 450_000})
+
+    endpoint = Endpoint("POST", "/v1/exports", act, None, "", creates="stored")
+    principal = Principal("demo", "key_1", "admin")
+    for _ in range(2):
+        call = Call(deployment.services, principal, {}, {}, {}, deployment.services.seed())
+        assert idempotency.perform(endpoint, call, "k", "f").body["id"] == made[0]
     assert made[0] == made[1]
 
 

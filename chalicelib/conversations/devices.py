@@ -121,7 +121,7 @@ def is_same_site(headers: Mapping[str, str], own_origin: str) -> bool:
 
     Sec-Fetch-Site, which no page can forge, decides where it is sent: our origin, or the participant alone (`none`).
     Origin must be ours where it says anything; `null` (a sandboxed frame, or a private mode that hides it) needs
-    Sec-Fetch-Site to vouch for it. A browser too old for either header has only the nonce to show, and that suffices.
+    Sec-Fetch-Site to vouch for it. Who sends neither header is no browser of these years, and cannot be made to post.
     """
     lowered = {name.lower(): value.strip() for name, value in headers.items()}
     site, origin = lowered.get("sec-fetch-site"), lowered.get("origin")

@@ -122,7 +122,12 @@ def _device(call: Call, visit: Visit) -> str | None:
 
 
 def _posted_device(call: Call, visit: Visit) -> str | None:
-    """The id that the start page gave, of a form that is still good."""
+    """The id that the start page gave, of a form that is still good; a new one where the POST shows no form at all.
+
+    Without the form, pressing the button again after a lost answer is another device's press.
+    """
+    if not call.raw_body.strip():
+        return call.services.entropy(devices.DEVICE_BYTES).hex()
     try:
         form = parse_qs(call.raw_body[:MAX_FORM_BYTES].decode("ascii", "replace"), max_num_fields=10)
     except ValueError:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from chalicelib import instants, zones
 from chalicelib.accounts.domains import Email
@@ -32,9 +32,20 @@ EMPTY: dict[str, Any] = {
     "schedule": None,
 }
 
-# Something to see, and nothing that breaks a line of a file name or of a mail's subject.
-TITLE = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TITLE)]
+# Nothing that breaks a line of a file name or of a mail's subject.
+TITLE = r"^[^\x00-\x1f\x7f]*$"
+# Letters and symbols by their category, but drawn as nothing: Hangul fillers, the braille blank.
+BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def _seen(title: str) -> str:
+    # Separators, controls, zero-width and other format characters, and marks that have nothing to stand on.
+    if all(character in BLANKS or unicodedata.category(character)[0] in "ZCM" for character in title):
+        raise ValueError("must hold something to see")
+    return title
+
+
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TITLE), AfterValidator(_seen)]
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 
 
@@ -153,6 +164,8 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
         if found is None:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "is not a webhook of this domain"))
+        elif ids[n] in ids[:n]:
+            faults.append(Fault(f"/deliver/webhook_ids/{n}", "is there already"))
     if deliver.get("webhook_url"):
         reason = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
         faults += [Fault("/deliver/webhook_url", reason)] if reason else []

@@ -39,7 +39,7 @@ class Superseded(Exception):
     """The import is ours no more: our lease ran out and another attempt has it."""
 
 
-@ROUTES.add("POST", "/v1/imports", INGEST, "Start a bulk import", body=ImportBody, status=201, creates="remade")
+@ROUTES.add("POST", "/v1/imports", INGEST, "Start a bulk import", body=ImportBody, status=201, creates="stored")
 def create_import(call: Call) -> Answer:
     """A place to upload the file to, for an hour."""
     import_id = call.seed.identifier("imp")

@@ -116,14 +116,15 @@ def target(url: str, allow_local: bool) -> Target:
     """The URL taken apart; ValueError, whose text is the reason, when it may not be a webhook."""
     parts = _split(url)
     scheme = parts.scheme
-    if scheme not in (SCHEME_PORTS if allow_local else ("https",)):
+    local = allow_local and _is_loopback(parts.hostname or "")
+    if scheme not in (SCHEME_PORTS if local else ("https",)):
         raise ValueError("the URL must begin with https://")
     if "@" in parts.netloc:
         raise ValueError("the URL must not hold a user name or password")
     if "#" in url:
         raise ValueError("the URL must not hold a fragment (#)")
     port = _port(parts, SCHEME_PORTS[scheme])
-    if not allow_local and port not in PORTS:
+    if not local and port not in PORTS:
         raise ValueError("the URL's port must be 443 or 8443")
     host = _host(parts)
     address = _literal(host)
@@ -181,10 +182,17 @@ def _judge_name(host: str, allow_local: bool) -> None:
     # Resolvers read any name that ends in a number as an IPv4 address: 127.1, 0x7f.1, 2130706433, 0177.0.0.1.
     if NUMBER.fullmatch(host.rpartition(".")[2]):
         raise ValueError("an address must be written as four decimal numbers from 0 to 255")
-    if allow_local and (host == "localhost" or host.endswith(".localhost")):
+    if allow_local and _is_loopback(host):
         return
     if "." not in host or any(host == name or host.endswith(f".{name}") for name in LOCAL_NAMES):
         raise ValueError("the URL's host is not a public name")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether the host says itself, as an address or by the name of RFC 6761, that it is this machine."""
+    address = _literal(host)
+    name = host.lower().removesuffix(".")
+    return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")
 
 
 def _literal(text: str) -> Address | None:

@@ -1,5 +1,6 @@
 """AWS on this machine: moto's server in a process of its own, and the resources of a template in it."""
 
+import copy
 import io
 import json
 import os
@@ -243,10 +244,37 @@ def _conditional(environ: Mapping[str, Any]) -> bool:
     )
 
 
+def copying_once(transact: Callable[[Any, Any], None], table: Any) -> Callable[[Any, Any], None]:
+    """`transact` of moto, with its one copy of each instance of the class `table` kept while it lasts.
+
+    moto copies the whole table once for every write of a transaction, to undo it by: a hundred writes take longer
+    than any gateway waits. One transaction at a time may be under way.
+    """
+
+    def transacted(backend: Any, writes: Any) -> None:
+        kept: dict[int, Any] = {}
+
+        def copied(original: Any, memo: dict[int, Any]) -> Any:
+            if id(original) not in kept:
+                kept[id(original)] = twin = memo[id(original)] = object.__new__(table)
+                vars(twin).update(copy.deepcopy(vars(original), memo))
+            return kept[id(original)]
+
+        table.__deepcopy__ = copied
+        try:
+            transact(backend, writes)
+        finally:
+            del table.__deepcopy__
+
+    return transacted
+
+
 def serve() -> None:
     """Run the server until standard input ends; its port goes to standard output as soon as it takes requests."""
     import logging
 
+    from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.models.table import Table
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
@@ -257,6 +285,7 @@ def serve() -> None:
         wbufsize = -1
         disable_nagle_algorithm = True
 
+    setattr(DynamoDBBackend, "transact_write_items", copying_once(DynamoDBBackend.transact_write_items, Table))  # noqa: B010 (mypy)
     app = OneAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
     print(server.server_address[1], flush=True)

@@ -166,6 +166,13 @@ def test_the_same_idempotency_key_starts_one_run(community: Community):
     assert community.deployment.drain() == 1
 
 
+def test_the_idempotency_key_of_one_conversation_is_refused_for_another(community: Community):
+    one, other = conversation(community), conversation(community)
+    assert one.call("POST", "/links", {"count": 2}, Idempotency_Key="again").status == 202
+    problem(other.call("POST", "/links", {"count": 2}, Idempotency_Key="again"), 422)
+    assert other.call("GET", "").json()["links_issued"] == 0
+
+
 def test_a_run_of_links_is_announced_like_any_other(community: Community):
     hook = community.call("POST", "/v1/webhooks", {"url": "https://hooks.example/in"}).json()["id"]
     panel = conversation(community)

@@ -222,7 +222,7 @@ def test_a_form_that_has_lapsed_is_shown_again_and_works_then(community: Communi
     panel, (link, *_) = opened(community)
     device = Device(community)
     nonce = nonce_of(device.get(link)).encode()
-    for form in (b"", b"nonce=", b"nonce=" + nonce[:-1], b"other=" + nonce, b"&" * 4000, b"\xff\x00"):
+    for form in (b"nonce=", b"nonce=" + nonce[:-1], b"other=" + nonce, b"&" * 4000, b"\xff\x00"):
         page(device.post(link, form), 403, "Please press Start once more")
     community.deployment.clock.advance(seconds=3601)
     again = device.post(link, b"nonce=" + nonce)
@@ -230,6 +230,18 @@ def test_a_form_that_has_lapsed_is_shown_again_and_works_then(community: Communi
     assert state(panel) == ([], [])
     fresh = nonce_of(again).encode()
     assert device.post(link, b"nonce=" + fresh).status == 303
+
+
+def test_a_post_without_a_form_binds_the_device_that_sends_it(community: Community):
+    """Whose client reads no page knows the link alone: the POST of it is enough, the same site provided."""
+    panel, (link, *_) = opened(community)
+    device = Device(community)
+    assert device.post(link, b"", Sec_Fetch_Site="cross-site").status == 403
+    assert state(panel) == ([], [])
+    assert device.post(link, b"").status == 303
+    assert device.get(link).status == 302
+    page(Device(community).post(link, b""), 403, "another device")
+    assert device.post(link, b"").status == 303
 
 
 def test_the_form_of_one_link_starts_no_other(community: Community):

@@ -129,6 +129,12 @@ def test_a_patch_replaces_the_members_it_names_whole(community):
     assert {**unchanged, "updated_at": None} == {**changed, "updated_at": None}
 
 
+def test_a_webhook_is_announced_to_once(community):
+    hook = community.call("POST", "/v1/webhooks", {"url": "https://hooks.example/in"}).json()["id"]
+    twice = create(community, "Weekly", deliver={"webhook_ids": [hook, "whk_none", hook]})
+    assert pointers(twice) == ["/deliver/webhook_ids/1", "/deliver/webhook_ids/2"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -1,6 +1,7 @@
 """The local stack does what Lambda, SQS, EventBridge and API Gateway do, with real processes, sockets and moto."""
 
 import base64
+import copy
 import http.client
 import io
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import dev
-from infra.local.cloud import Cloud, OneAtATime, UnknownResource, created
+from infra.local.cloud import Cloud, OneAtATime, UnknownResource, copying_once, created, ready, server_process
 from infra.local.functions import FunctionDied, FunctionError, FunctionTimeout
 from infra.local.gateway import Response
 from infra.local.http import HttpServer
@@ -424,6 +425,49 @@ class TestAws:
             poll = pool.submit(client.receive_message, QueueUrl=empty, WaitTimeSeconds=20)
             client.send_message(QueueUrl=empty, MessageBody="enough")
             assert poll.result(10)["Messages"][0]["Body"] == "enough"
+
+
+class TestCopyingOnce:
+    def test_a_transaction_copies_a_table_once_and_the_next_one_anew(self):
+        class Table:
+            def __init__(self) -> None:
+                self.rows = {"a": [1]}
+
+        tables = Table(), Table()
+        copies: list[Table] = []
+
+        def transact(backend: object, writes: list[Table]) -> None:
+            copies.extend(map(copy.deepcopy, writes))
+
+        once = copying_once(transact, Table)
+        once(None, [tables[0], tables[1], tables[0]])
+        tables[0].rows["a"].append(2)
+        once(None, [tables[0]])
+        assert copies[0] is copies[2]
+        assert [one.rows for one in copies] == [{"a": [1]}, {"a": [1]}, {"a": [1]}, {"a": [1, 2]}]
+        assert copy.deepcopy(tables[0]) is not copies[3]
+
+    def test_what_a_transaction_began_is_undone_by_the_copy(self, tmp_path):
+        with server_process(tmp_path / "server.log") as process:
+            client = ready(process).client("dynamodb")
+            client.create_table(
+                TableName="undone",
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            client.put_item(TableName="undone", Item={"pk": {"S": "a"}, "n": {"N": "1"}})
+            update = {
+                "TableName": "undone",
+                "Key": {"pk": {"S": "a"}},
+                "UpdateExpression": "SET n = :n",
+                "ExpressionAttributeValues": {":n": {"N": "2"}},
+            }
+            new = {"TableName": "undone", "Item": {"pk": {"S": "b"}}}
+            bad = {"TableName": "undone", "Item": {"pk": {"S": "c"}}, "ConditionExpression": "attribute_exists(pk)"}
+            with pytest.raises(client.exceptions.TransactionCanceledException):
+                client.transact_write_items(TransactItems=[{"Update": update}, {"Put": new}, {"Put": bad}])
+            assert client.scan(TableName="undone")["Items"] == [{"pk": {"S": "a"}, "n": {"N": "1"}}]
 
 
 class TestOneAtATime:

@@ -284,6 +284,14 @@ def test_nothing_uploaded_is_a_conflict_and_a_second_start_changes_nothing(commu
     assert community.call("POST", f"/v1/imports/{import_id}/start").json()["status"] == "completed"
 
 
+def test_the_same_idempotency_key_is_one_import_and_one_answer(community):
+    asked = {"kind": "events", "format": "csv"}
+    first = community.call("POST", "/v1/imports", asked, Idempotency_Key="k")
+    assert first.status == 201
+    community.deployment.clock.advance(seconds=5)
+    assert community.call("POST", "/v1/imports", asked, Idempotency_Key="k").body == first.body
+
+
 def test_only_a_feed_may_import_and_a_domain_sees_its_own(community):
     from tests.deployed import Community
 

@@ -263,21 +263,21 @@ def test_no_answer_raises(parrot, data):
 
 def secured(port: int, resolve=None, **changes: object) -> Answer:
     """A call to a TLS receiver by name: the name leads to loopback."""
-    url = f"https://hooks.example.com:{port}/hook"
+    url = f"https://hooks.localhost:{port}/hook"
     resolve = resolve or Counted(["127.0.0.1"])
     return call(url, PAYLOAD, HEADERS, allow_local=True, bounds=QUICK, resolve=resolve, **changes)
 
 
 def test_certificate_is_checked_against_the_name_while_the_address_is_pinned(authority):
-    context = authority.server("hooks.example.com")
+    context = authority.server("hooks.localhost")
     with receiving(receivers.over_tls(status("200 OK"), context)) as receiver:
         answer = secured(receiver.port, trust=authority.trust())
     assert (answer.status, answer.body, answer.error) == (200, b"body", None)
-    assert request(receiver.requests[0])[1]["Host"] == f"hooks.example.com:{receiver.port}"
+    assert request(receiver.requests[0])[1]["Host"] == f"hooks.localhost:{receiver.port}"
 
 
 @pytest.mark.parametrize(
-    ("name", "days", "words"), [("other.example.com", 1, "Hostname mismatch"), ("hooks.example.com", -1, "expired")]
+    ("name", "days", "words"), [("other.example.com", 1, "Hostname mismatch"), ("hooks.localhost", -1, "expired")]
 )
 def test_wrong_certificate_is_refused_before_anything_is_sent(authority, name, days, words):
     with receiving(receivers.over_tls(status("200 OK"), authority.server(name, days))) as receiver:
@@ -288,7 +288,7 @@ def test_wrong_certificate_is_refused_before_anything_is_sent(authority, name, d
 
 
 def test_unknown_authority_is_refused(authority):
-    with receiving(receivers.over_tls(status("200 OK"), authority.server("hooks.example.com"))) as receiver:
+    with receiving(receivers.over_tls(status("200 OK"), authority.server("hooks.localhost"))) as receiver:
         answer = secured(receiver.port)
     assert answer.error.startswith("the certificate was refused")
     assert receiver.requests == []
@@ -316,7 +316,7 @@ def test_handshake_counts_towards_the_total(authority, behave):
     ids=["dripped header", "dripped body", "endless body", "early close"],
 )
 def test_bounds_hold_inside_tls(authority, behave, expected):
-    with receiving(receivers.over_tls(behave, authority.server("hooks.example.com"))) as receiver:
+    with receiving(receivers.over_tls(behave, authority.server("hooks.localhost"))) as receiver:
         begun = time.monotonic()
         answer = secured(receiver.port, trust=authority.trust())
         assert time.monotonic() - begun < LONGEST
@@ -350,17 +350,18 @@ def test_one_forbidden_address_refuses_the_whole_call(answers, allow_local):
     with receiving(status("200 OK")) as receiver:
         resolve = Counted(answers, ["127.0.0.1"])
         port = receiver.port if allow_local else 8443
-        url = f"{'http' if allow_local else 'https'}://hooks.example.com:{port}/"
+        host = "hooks.localhost" if allow_local else "hooks.example.com"
+        url = f"{'http' if allow_local else 'https'}://{host}:{port}/"
         answer = call(url, PAYLOAD, HEADERS, allow_local=allow_local, bounds=QUICK, resolve=resolve)
     assert answer.error == FORBIDDEN
     assert receiver.connections == 0
-    assert resolve.asked == [("hooks.example.com", port)]
+    assert resolve.asked == [(host, port)]
 
 
 def test_name_that_rebinds_after_the_check_is_not_looked_up_again():
     with receiving(status("200 OK")) as receiver:
         resolve = Counted(["127.0.0.1"], ["169.254.169.254"])
-        url = f"http://hooks.example.com:{receiver.port}/"
+        url = f"http://hooks.localhost:{receiver.port}/"
         answer = call(url, PAYLOAD, HEADERS, allow_local=True, bounds=QUICK, resolve=resolve)
     assert answer.status == 200
     assert len(resolve.asked) == 1
@@ -383,7 +384,7 @@ def test_loopback_by_its_name_is_reached_where_local_is_allowed():
 def test_next_address_is_tried_when_the_first_does_not_answer():
     """Nothing listens on ::1."""
     with receiving(status("200 OK")) as receiver:
-        url = f"http://hooks.example.com:{receiver.port}/"
+        url = f"http://hooks.localhost:{receiver.port}/"
         resolve = Counted(["::1", "127.0.0.1"])
         assert call(url, b"", {}, allow_local=True, bounds=QUICK, resolve=resolve).status == 200
 
