@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from chalicelib import expiring, instants, telemetry
 from chalicelib.aws import Attr, Item, Lost, Write
 from chalicelib.catalog import Catalog
 from chalicelib.errors import Conflict, NotFound
-from chalicelib.http import INGEST, Answer, Body, Call, Routes
+from chalicelib.http import INGEST, Answer, Body, Call, Routes, listing, page
 from chalicelib.intake import attributes, import_files
 from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
@@ -70,6 +70,13 @@ def start_import(call: Call) -> Answer:
     return Answer(202, shown(services, item))
 
 
+@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", query=("limit", "cursor"))
+def list_imports(call: Call) -> Answer:
+    """The domain's imports, newest first: of uploads, and of files that were found in the inbox."""
+    items, after = listing(call, f"imports/{call.domain}", "")
+    return page(((position, shown(call.services, item)) for position, item in items), after)
+
+
 @ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import")
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
@@ -78,7 +85,7 @@ def read_import(call: Call) -> Answer:
 
 def place(domain: str, import_id: str) -> tuple[str, str]:
     """Where an import's item is."""
-    return f"import/{domain}/{import_id}", "import"
+    return f"imports/{domain}", import_id
 
 
 def files(domain: str, import_id: str) -> str:
@@ -108,8 +115,15 @@ def fresh(domain: str, import_id: str, kind: str, form: str) -> Item:
 
 def begin(services: Services, item: Item, accepted: str) -> Item:
     """Hand an import to the workers; `accepted` is the ULID by which its rows count as accepted."""
-    now = services.now()
-    changes = {
+    changes = begun(services.now(), accepted)
+    started = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq("created"))
+    announce(services, item)
+    return started or get(services, item["domain"], item["id"])
+
+
+def begun(now: datetime, accepted: str) -> dict[str, Any]:
+    """What the item of an import that waits for a worker says."""
+    return {
         "status": "pending",
         "phase": "queued",
         "accepted": accepted,
@@ -117,9 +131,14 @@ def begin(services: Services, item: Item, accepted: str) -> Item:
         "due_kind": "import",
         "due_at": instants.text(now + RESEND),
     }
-    begun = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq("created"))
-    announce(services, item)
-    return begun or get(services, item["domain"], item["id"])
+
+
+def failed(now: datetime, code: str, detail: str) -> dict[str, Any]:
+    """What the item of an import that has failed says: it is due until what it has left behind is cleared."""
+    at = instants.text(now)
+    error = json.dumps({"code": code, "detail": detail})
+    ended = {"status": "failed", "phase": "done", "error": error, "finished_at": at, "rejected": None}
+    return {**ended, "due_kind": "import", "due_at": at}
 
 
 def announce(services: Services, item: Item) -> None:
@@ -136,6 +155,7 @@ def shown(services: Services, item: Item) -> dict[str, Any]:
         "id": item["id"],
         "kind": item["kind"],
         "format": item["format"],
+        "source": item.get("source", "upload"),
         "status": item["status"],
         "progress": {"percent": item["percent"], "phase": item["phase"]},
         "rows_accepted": item.get("rows_accepted"),
@@ -242,11 +262,10 @@ def _attempt(services: Services, item: Item) -> bool:
     with _scratch(services) as folder, _beating(services, item) as beat:
         source = folder / "upload"
         try:
-            services.bucket.download(
-                item["source"] if "source" in item else uploaded(item["domain"], item["id"]), source
-            )
+            key = item.get("source") or uploaded(item["domain"], item["id"])
+            services.bucket.download(key, source, item.get("version"))
         except Lost as error:
-            raise import_files.Broken("The uploaded file is not there any more.") from error
+            raise import_files.Broken("The file is not there any more.") from error
         for _ in range(3):
             catalog = attributes.catalog(services, item["domain"])
             outcome = _read(services, item, catalog, folder, beat)
@@ -307,12 +326,9 @@ def _store(services: Services, item: Item, outcome: import_files.Outcome) -> boo
 
 def _fail(services: Services, item: Item, code: str, detail: str) -> bool:
     """End the import as failed, with a reason that its owner can act on; False when it is ours no more."""
-    now = instants.text(services.now())
-    error = json.dumps({"code": code, "detail": detail})
-    changes = {"status": "failed", "phase": "done", "error": error, "finished_at": now, "rejected": None}
-    due = {"due_kind": "import", "due_at": now}
+    changes = failed(services.now(), code, detail)
     unchanged = Attr("fence").eq(item["fence"]) & Attr("status").eq(item["status"])
-    return services.store.update((item["pk"], item["sk"]), {**changes, **due}, when=unchanged) is not None
+    return services.store.update((item["pk"], item["sk"]), changes, when=unchanged) is not None
 
 
 def _clear(services: Services, item: Item) -> None:
@@ -325,7 +341,7 @@ def _clear(services: Services, item: Item) -> None:
         mine, {key for key, _ in services.bucket.keys(mine) if key != kept} | {uploaded(domain, item["id"])}
     )
     if "source" in item:
-        services.bucket.erase(item["source"])
+        services.bucket.erase_version(item["source"], item["version"])
     if "accepted" in item:
         counted = layout.imported(domain, item["kind"], item["accepted"], item["fence"])
         prefix = counted.removesuffix(f"{item['fence']}{layout.IMPORT}")
