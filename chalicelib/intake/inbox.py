@@ -69,7 +69,7 @@ def sorted_out(versions: Sequence[Version], domains: frozenset[str]) -> tuple[li
     """The files that imports are made of, the oldest first, and how many others there are, by the reason."""
     files, left = [], Counter[str]()
     # S3 tells whole seconds, and lists the newest version of a key first.
-    for version in reversed(sorted(versions, key=lambda one: one.modified, reverse=True)):
+    for version in sorted(versions, key=lambda one: one.modified, reverse=True)[::-1]:
         what = layout.dropped(version.key)
         if version.key.endswith("/"):
             continue  # the mark of a folder, as consoles make it
