@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -346,6 +347,21 @@ class Bucket:
         answer = self.client.delete_objects(Bucket=self.name, Delete={"Objects": versions, "Quiet": True})
         if answer.get("Errors"):
             raise RuntimeError(f"{len(answer['Errors'])} versions could not be erased")
+
+    def abandon_uploads(self, prefix: str, until: datetime) -> datetime | None:
+        """Discard the parts of uploads under the prefix that began at or before `until` and never ended; when the first
+        of the others began, or None."""
+        first = None
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix)
+        for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+            if not upload["Key"].startswith(prefix):
+                continue  # not every S3-compatible service goes by the prefix
+            if upload["Initiated"] > until:
+                first = min(first or upload["Initiated"], upload["Initiated"])
+                continue
+            with suppress(self.client.exceptions.NoSuchUpload):
+                self.client.abort_multipart_upload(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
+        return first
 
     def versions(self, prefix: str, after: str, most: int) -> tuple[list[Version], str | None]:
         """The versions of the objects under the prefix whose keys follow `after`, the newest of a key first, and the

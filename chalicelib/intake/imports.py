@@ -15,7 +15,7 @@ from chalicelib.aws import Attr, Item, Lost, Write
 from chalicelib.catalog import Catalog
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.http import INGEST, Answer, Body, Call, Routes, listing, page
-from chalicelib.intake import attributes, import_files
+from chalicelib.intake import attributes, import_files, purge
 from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
 from chalicelib.services import Services
@@ -282,6 +282,7 @@ def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: 
         arrival=item["arrived_at"],
         catalog=catalog,
         memory_limit=services.settings.memory_limit,
+        purged=frozenset(purge.ids(services, item["domain"])) if item["kind"] == "participants" else frozenset(),
     )
     return import_files.read(asked, folder, beat)
 
@@ -349,13 +350,37 @@ def _clear(services: Services, item: Item) -> None:
         if stray:
             services.bucket.erase(prefix, stray)
     unchanged = Attr("due_at").eq(item["due_at"]) if "due_at" in item else Attr("due_at").not_exists()
-    if kept is None:
-        services.store.update(
-            (item["pk"], item["sk"]), {"rejected": None}, remove=("due_kind", "due_at"), when=unchanged
-        )
+    changes = {} if kept else {"rejected": None}
+    again = [at for at in (item["expires_at"] if kept else "", _uploadable(item)) if at > instants.text(services.now())]
+    if again:
+        due = {"due_kind": "import", "due_at": min(again)}
+        services.store.update((item["pk"], item["sk"]), {**changes, **due}, when=unchanged)
     else:
-        due = {"due_kind": "import", "due_at": item["expires_at"]}
-        services.store.update((item["pk"], item["sk"]), due, when=unchanged)
+        services.store.update((item["pk"], item["sk"]), changes, remove=("due_kind", "due_at"), when=unchanged)
+
+
+def _uploadable(item: Item) -> str:
+    """Until when a file may be sent to the import's upload URL, also one that nobody will read; "" when it has none."""
+    if "source" in item:
+        return ""
+    return instants.text(instants.parse(item["created_at"]) + timedelta(seconds=UPLOAD_SECONDS) + RESEND)
+
+
+def forget_rejected(services: Services, domain: str, until: str) -> bool:
+    """Erase the rejected rows of imports of participants that began at `until` (an instant's text) or before: they may
+    hold anybody's data. False while such an import has yet to end."""
+    is_done = True
+    for item in services.store.query(f"imports/{domain}"):
+        if item["kind"] != "participants" or item.get("arrived_at", "~") > until:
+            continue
+        if item["status"] in RUNNING:
+            is_done = False
+        elif item["rejected"] is not None:
+            now = instants.text(services.now())
+            changes = {"expires_at": now, "due_kind": "import", "due_at": now}
+            over = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq(item["status"]))
+            _clear(services, over or item)
+    return is_done
 
 
 class Beat:

@@ -15,7 +15,7 @@ from chalicelib.lake import compaction, layout, reading
 from tests.deployed import Community, logged, problem, remembered, restored
 from tests.faults.injection import FAULTS, Crash, Fault, Injector
 from tests.faults.sweep import FULL, places
-from tests.intake.test_imports import csv_of, rejected
+from tests.intake.test_imports import csv_of, imported, rejected
 from tests.intake.test_purge import jobs_sent
 from tests.lake.test_compaction import found_in_storage, known, objects
 
@@ -356,3 +356,17 @@ def test_a_crash_at_any_call_loses_and_doubles_nothing(shared, injector, kind):
             raise AssertionError(f"{kind} at call {number}") from error
         for prefix in ("lake", "imports"):
             shared.services.bucket.erase(f"{prefix}/{community.domain}/")
+
+
+def test_what_is_sent_to_an_upload_url_after_its_import_has_ended_goes_when_the_url_is_dead(community):
+    services = community.deployment.services
+    for body in (b"participant_id,membership\np1,subscribed\n", b"participant_id,membership\nno id,subscribed\n"):
+        found = imported(community, "participants", "csv", body)
+        jobs_sent(services)
+        services.bucket.put(imports.uploaded(community.domain, found["id"]), b"canary-too-late", "text/csv")
+    community.deployment.clock.advance(minutes=62)
+    a_minute(community)
+    assert not found_in_storage(community, b"canary-too-late")
+    a_minute(community)
+    assert [message for message in jobs_sent(services) if message["domain"] == community.domain] == []
+    assert rejected(community, found) != []
