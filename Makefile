@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen
 
 setup:
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --inexact
 
 demo: setup
 	@$(RUN) python -m infra.local.demo
@@ -22,7 +22,9 @@ lint: setup
 	$(RUN) mypy
 	$(RUN) lint-imports
 
+# Spark, in which a test reads the lake, is large: nothing but the tests installs it.
 test: lint
+	@$(UV) sync --frozen --quiet --group spark
 	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 bench: setup

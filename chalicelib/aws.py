@@ -4,7 +4,9 @@ import json
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,21 @@ from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBu
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-__all__ = ["Attr", "Aws", "Bucket", "Item", "Lost", "Mail", "Queue", "Store", "Timetable", "Unsent", "Upload", "Write"]
+__all__ = [
+    "Attr",
+    "Aws",
+    "Bucket",
+    "Item",
+    "Lost",
+    "Mail",
+    "Queue",
+    "Store",
+    "Timetable",
+    "Unsent",
+    "Upload",
+    "Version",
+    "Write",
+]
 
 Item = dict[str, Any]
 
@@ -231,6 +247,17 @@ def _plain(value: Any) -> Any:
     return bytes(value) if hasattr(value, "value") else value
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object: what was once put under its key, whole. `size` in bytes."""
+
+    key: str
+    id: str
+    etag: str
+    modified: datetime
+    size: int
+
+
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 4
 
@@ -263,10 +290,11 @@ class Bucket:
         except ClientError as error:
             raise _lost(error, key) from error
 
-    def download(self, key: str, path: Path) -> None:
-        """Copy the object into a local file; Lost when it is not there."""
+    def download(self, key: str, path: Path, version: str | None = None) -> None:
+        """Copy the object, or that version of it, into a local file; Lost when it is not there."""
+        wanted = {} if version is None else {"VersionId": version}
         try:
-            body = self.client.get_object(Bucket=self.name, Key=key)["Body"]
+            body = self.client.get_object(Bucket=self.name, Key=key, **wanted)["Body"]
         except ClientError as error:
             raise _lost(error, key) from error
         with path.open("wb") as file:
@@ -309,7 +337,54 @@ class Bucket:
                 if only is None or entry["Key"] in only
             ]
             if versions:
-                self.client.delete_objects(Bucket=self.name, Delete={"Objects": versions, "Quiet": True})
+                self._erase(versions)
+
+    def erase_version(self, key: str, version: str) -> None:
+        """Delete one version of an object; one that is not there is no error."""
+        self._erase([{"Key": key, "VersionId": version}])
+
+    def _erase(self, versions: list[dict[str, str]]) -> None:
+        answer = self.client.delete_objects(Bucket=self.name, Delete={"Objects": versions, "Quiet": True})
+        if answer.get("Errors"):
+            raise RuntimeError(f"{len(answer['Errors'])} versions could not be erased")
+
+    def abandon_uploads(self, prefix: str, until: datetime) -> datetime | None:
+        """Discard the parts of uploads under the prefix that began at or before `until` and never ended; when the first
+        of the others began, or None."""
+        first = None
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix)
+        for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+            if not upload["Key"].startswith(prefix):
+                continue  # not every S3-compatible service goes by the prefix
+            if upload["Initiated"] > until:
+                first = min(first or upload["Initiated"], upload["Initiated"])
+                continue
+            with suppress(self.client.exceptions.NoSuchUpload):
+                self.client.abort_multipart_upload(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
+        return first
+
+    def versions(self, prefix: str, after: str, most: int) -> tuple[list[Version], str | None]:
+        """The versions of the objects under the prefix whose keys follow `after`, the newest of a key first, and the
+        key to go on after, or None.
+
+        One call, of `most` (at most 1,000) entries: a key whose versions do not fit is left to the next one, unless
+        it is the only one. An object whose newest entry is a delete marker has no versions here.
+        """
+        start = {"KeyMarker": after} if after else {}
+        answer = self.client.list_object_versions(Bucket=self.name, Prefix=prefix, MaxKeys=most, **start)
+        entries, markers = answer.get("Versions", []), answer.get("DeleteMarkers", [])
+        # Some S3-compatible services begin with the marker itself.
+        keys = sorted({entry["Key"] for entry in (*entries, *markers)} - {after})
+        if answer.get("IsTruncated") and len(keys) > 1:
+            keys.pop()
+        withdrawn = {entry["Key"] for entry in markers if entry["IsLatest"]}
+        wanted = set(keys) - withdrawn
+        found = [
+            Version(entry["Key"], entry["VersionId"], entry["ETag"], entry["LastModified"], entry["Size"])
+            for entry in entries
+            if entry["Key"] in wanted
+        ]
+        return found, keys[-1] if answer.get("IsTruncated") and keys else None
 
     def presigned_get(self, key: str, *, disposition: str, media_type: str, seconds: int) -> str:
         """A short-lived URL that serves the object under a file name and a media type."""
@@ -403,7 +478,7 @@ class Upload:
 
 
 def _lost(error: ClientError, key: str) -> Exception:
-    return Lost(key) if error.response["Error"]["Code"] in ("NoSuchKey", "404") else error
+    return Lost(key) if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404") else error
 
 
 class Queue:

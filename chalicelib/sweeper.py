@@ -7,6 +7,7 @@ from typing import Any
 from chalicelib import instants, jobs, telemetry
 from chalicelib.aws import Attr, Item
 from chalicelib.exports import admission, announce, runs, schedules
+from chalicelib.intake import inbox
 from chalicelib.services import Services
 from chalicelib.webhooks import sender
 
@@ -23,7 +24,7 @@ def sweep(services: Services) -> None:
     for kind, step in STEPS.items():
         for found in services.store.due(kind, now, AT_A_TIME):
             _try(step, services, found)
-    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due, _watch):
+    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due, inbox.pick_up, _watch):
         _try(others, services, AT_A_TIME)
 
 

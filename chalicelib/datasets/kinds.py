@@ -22,6 +22,7 @@ from chalicelib.datasets import (
 from chalicelib.datasets.participants import Selection
 from chalicelib.datasets.segments import Segment
 from chalicelib.errors import Fault
+from chalicelib.intake import purge
 from chalicelib.lake.reading import Wanted
 from chalicelib.services import Services
 from chalicelib.table import Column, Table
@@ -94,7 +95,7 @@ def job(
 
 def purged(services: Services, domain: str) -> list[str]:
     """The ids of the domain's purged participants."""
-    return [item["sk"] for item in services.store.query(f"purged/{domain}")]
+    return purge.ids(services, domain)
 
 
 def other(services: Services, domain: str) -> list[str]:

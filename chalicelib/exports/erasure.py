@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib import instants, telemetry
 from chalicelib.aws import Attr, Item
 from chalicelib.datasets import participants
 from chalicelib.exports import runs
-from chalicelib.intake import purge
+from chalicelib.intake import imports, purge
 from chalicelib.services import Services
 
 AGAIN = timedelta(minutes=10)
+# No function runs for so long.
+LONGEST = timedelta(hours=1)
 # Columns that say nothing of what a purge takes away, by the kind of the dataset that has them.
 HARMLESS = frozenset({column.name for column in (*participants.SYSTEM, *participants.PARTICIPATION)} - {"EmailAddress"})
 PERSONAL = ("participants", "users", "raw")
@@ -29,12 +31,18 @@ def erase_files(services: Services, domain: str) -> None:
         run = services.store.get(*runs.place(domain, run_id))
         if run is None or run.get("started_at", last) > last:
             continue
-        if not runs.ended(run) or run.get("due_kind") == "announce":
+        if _may_yet_write(services, run):
             is_done = False
-        elif run["status"] == "completed" and is_personal(run):
+        elif run["status"] != "completed":
+            # What attempts have left of which none counted.
+            services.bucket.erase(runs.files(domain, run_id))
+            erased += 1
+        elif is_personal(run):
             runs.expire(services, domain, run)
             erased += 1
     is_done = is_done and not _is_reading(services, domain, last)
+    is_done = imports.forget_rejected(services, domain, last) and is_done
+    is_done = _abandon_uploads(services, domain, instants.parse(last)) and is_done
     for item in purges:
         _settle(services, item, is_done=is_done)
     seed = services.seed()
@@ -47,6 +55,19 @@ def is_personal(run: Mapping[str, Any]) -> bool:
     """Whether the run's file may hold an e-mail address or profile attributes."""
     dataset = json.loads(run["config"])["dataset"]
     return dataset["kind"] in PERSONAL and not set(json.loads(run["file"])["columns"]) <= HARMLESS
+
+
+def _may_yet_write(services: Services, run: Item) -> bool:
+    """Whether the run has not ended, or has and its worker may not know of it yet."""
+    is_leased = run["status"] == "canceled" and run.get("lease_until", "") > instants.text(services.now())
+    return not runs.ended(run) or run.get("due_kind") == "announce" or is_leased
+
+
+def _abandon_uploads(services: Services, domain: str, last: datetime) -> bool:
+    """Discard what processes that died have sent of a file; False while one from before the purge may yet live."""
+    until = services.now() - LONGEST
+    began = [services.bucket.abandon_uploads(f"{area}/{domain}/", until) for area in ("lake", "exports", "imports")]
+    return all(first is None or first > last for first in began)
 
 
 def _runs_with_files(services: Services, domain: str) -> list[str]:

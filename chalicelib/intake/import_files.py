@@ -8,6 +8,7 @@ import codecs
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ MOST_CHARACTERS = 5 * 1024 * 1024
 # What a rejected row is shown with at most.
 SHOWN_CHARACTERS = 32_000
 ROWS_AT_A_TIME = 10_000
+# What stands for a rejected row that names a purged participant.
+WITHHELD = "(withheld: the row names a purged participant)"
 
 REQUIRED = {
     "participants": ("participant_id", "membership"),
@@ -61,7 +64,8 @@ class Beat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be read, and as what: `accepted` and `arrival` are the ULID and the instant of its start."""
+    """What is to be read, and as what: `accepted` and `arrival` are the ULID and the instant of its start, `purged` the
+    ids of purged participants."""
 
     kind: layout.Kind
     format: str
@@ -69,6 +73,7 @@ class Asked:
     arrival: str
     catalog: Catalog
     memory_limit: str
+    purged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,14 @@ class Judge:
 
     def reject(self, line: int, reason: str, raw: str) -> None:
         """Write the row down with the reason."""
-        self.rejects.writerow([line, guarded(reason), guarded(raw[:SHOWN_CHARACTERS])])
+        shown = WITHHELD if self._names_a_purged_one(raw) else raw[:SHOWN_CHARACTERS]
+        self.rejects.writerow([line, guarded(reason), guarded(shown)])
         self.rejected += 1
+
+    def _names_a_purged_one(self, raw: str) -> bool:
+        # A feed that lags: the row may hold what the purge has erased everywhere else.
+        purged = self.asked.purged
+        return bool(purged) and any(word in purged for word in re.findall(r"[A-Za-z0-9._:@-]+", raw))
 
     def _stored(self, item: Any) -> dict[str, Any] | str:
         """The item as the lake keeps it, or what is wrong with it."""

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ from chalicelib import expiring, instants, telemetry
 from chalicelib.aws import Attr, Item, Lost, Write
 from chalicelib.catalog import Catalog
 from chalicelib.errors import Conflict, NotFound
-from chalicelib.http import INGEST, Answer, Body, Call, Routes
-from chalicelib.intake import attributes, import_files
+from chalicelib.http import INGEST, Answer, Body, Call, Routes, listing, page
+from chalicelib.intake import attributes, import_files, purge
 from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
 from chalicelib.services import Services
@@ -68,6 +68,13 @@ def start_import(call: Call) -> Answer:
     return Answer(202, shown(services, item))
 
 
+@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", query=("limit", "cursor"))
+def list_imports(call: Call) -> Answer:
+    """The domain's imports, newest first: of uploads, and of files that were found in the inbox."""
+    items, after = listing(call, f"imports/{call.domain}", "")
+    return page(((position, shown(call.services, item)) for position, item in items), after)
+
+
 @ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import")
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
@@ -76,7 +83,7 @@ def read_import(call: Call) -> Answer:
 
 def place(domain: str, import_id: str) -> tuple[str, str]:
     """Where an import's item is."""
-    return f"import/{domain}/{import_id}", "import"
+    return f"imports/{domain}", import_id
 
 
 def files(domain: str, import_id: str) -> str:
@@ -106,8 +113,15 @@ def fresh(domain: str, import_id: str, kind: str, form: str) -> Item:
 
 def begin(services: Services, item: Item, accepted: str) -> Item:
     """Hand an import to the workers; `accepted` is the ULID by which its rows count as accepted."""
-    now = services.now()
-    changes = {
+    changes = begun(services.now(), accepted)
+    started = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq("created"))
+    announce(services, item)
+    return started or get(services, item["domain"], item["id"])
+
+
+def begun(now: datetime, accepted: str) -> dict[str, Any]:
+    """What the item of an import that waits for a worker says."""
+    return {
         "status": "pending",
         "phase": "queued",
         "accepted": accepted,
@@ -115,9 +129,14 @@ def begin(services: Services, item: Item, accepted: str) -> Item:
         "due_kind": "import",
         "due_at": instants.text(now + RESEND),
     }
-    begun = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq("created"))
-    announce(services, item)
-    return begun or get(services, item["domain"], item["id"])
+
+
+def failed(now: datetime, code: str, detail: str) -> dict[str, Any]:
+    """What the item of an import that has failed says: it is due until what it has left behind is cleared."""
+    at = instants.text(now)
+    error = json.dumps({"code": code, "detail": detail})
+    ended = {"status": "failed", "phase": "done", "error": error, "finished_at": at, "rejected": None}
+    return {**ended, "due_kind": "import", "due_at": at}
 
 
 def announce(services: Services, item: Item) -> None:
@@ -134,6 +153,7 @@ def shown(services: Services, item: Item) -> dict[str, Any]:
         "id": item["id"],
         "kind": item["kind"],
         "format": item["format"],
+        "source": item.get("source", "upload"),
         "status": item["status"],
         "progress": {"percent": item["percent"], "phase": item["phase"]},
         "rows_accepted": item.get("rows_accepted"),
@@ -240,11 +260,10 @@ def _attempt(services: Services, item: Item) -> bool:
     with services.folder("import") as folder, _beating(services, item) as beat:
         source = folder / "upload"
         try:
-            services.bucket.download(
-                item["source"] if "source" in item else uploaded(item["domain"], item["id"]), source
-            )
+            key = item.get("source") or uploaded(item["domain"], item["id"])
+            services.bucket.download(key, source, item.get("version"))
         except Lost as error:
-            raise import_files.Broken("The uploaded file is not there any more.") from error
+            raise import_files.Broken("The file is not there any more.") from error
         for _ in range(3):
             catalog = attributes.catalog(services, item["domain"])
             outcome = _read(services, item, catalog, folder, beat)
@@ -261,6 +280,7 @@ def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: 
         arrival=item["arrived_at"],
         catalog=catalog,
         memory_limit=services.settings.memory_limit,
+        purged=frozenset(purge.ids(services, item["domain"])) if item["kind"] == "participants" else frozenset(),
     )
     return import_files.read(asked, folder, beat)
 
@@ -305,12 +325,9 @@ def _store(services: Services, item: Item, outcome: import_files.Outcome) -> boo
 
 def _fail(services: Services, item: Item, code: str, detail: str) -> bool:
     """End the import as failed, with a reason that its owner can act on; False when it is ours no more."""
-    now = instants.text(services.now())
-    error = json.dumps({"code": code, "detail": detail})
-    changes = {"status": "failed", "phase": "done", "error": error, "finished_at": now, "rejected": None}
-    due = {"due_kind": "import", "due_at": now}
+    changes = failed(services.now(), code, detail)
     unchanged = Attr("fence").eq(item["fence"]) & Attr("status").eq(item["status"])
-    return services.store.update((item["pk"], item["sk"]), {**changes, **due}, when=unchanged) is not None
+    return services.store.update((item["pk"], item["sk"]), changes, when=unchanged) is not None
 
 
 def _clear(services: Services, item: Item) -> None:
@@ -323,7 +340,7 @@ def _clear(services: Services, item: Item) -> None:
         mine, {key for key, _ in services.bucket.keys(mine) if key != kept} | {uploaded(domain, item["id"])}
     )
     if "source" in item:
-        services.bucket.erase(item["source"])
+        services.bucket.erase_version(item["source"], item["version"])
     if "accepted" in item:
         counted = layout.imported(domain, item["kind"], item["accepted"], item["fence"])
         prefix = counted.removesuffix(f"{item['fence']}{layout.IMPORT}")
@@ -331,13 +348,37 @@ def _clear(services: Services, item: Item) -> None:
         if stray:
             services.bucket.erase(prefix, stray)
     unchanged = Attr("due_at").eq(item["due_at"]) if "due_at" in item else Attr("due_at").not_exists()
-    if kept is None:
-        services.store.update(
-            (item["pk"], item["sk"]), {"rejected": None}, remove=("due_kind", "due_at"), when=unchanged
-        )
+    changes = {} if kept else {"rejected": None}
+    again = [at for at in (item["expires_at"] if kept else "", _uploadable(item)) if at > instants.text(services.now())]
+    if again:
+        due = {"due_kind": "import", "due_at": min(again)}
+        services.store.update((item["pk"], item["sk"]), {**changes, **due}, when=unchanged)
     else:
-        due = {"due_kind": "import", "due_at": item["expires_at"]}
-        services.store.update((item["pk"], item["sk"]), due, when=unchanged)
+        services.store.update((item["pk"], item["sk"]), changes, remove=("due_kind", "due_at"), when=unchanged)
+
+
+def _uploadable(item: Item) -> str:
+    """Until when a file may be sent to the import's upload URL, also one that nobody will read; "" when it has none."""
+    if "source" in item:
+        return ""
+    return instants.text(instants.parse(item["created_at"]) + timedelta(seconds=UPLOAD_SECONDS) + RESEND)
+
+
+def forget_rejected(services: Services, domain: str, until: str) -> bool:
+    """Erase the rejected rows of imports of participants that began at `until` (an instant's text) or before: they may
+    hold anybody's data. False while such an import has yet to end."""
+    is_done = True
+    for item in services.store.query(f"imports/{domain}"):
+        if item["kind"] != "participants" or item.get("arrived_at", "~") > until:
+            continue
+        if item["status"] in RUNNING:
+            is_done = False
+        elif item["rejected"] is not None:
+            now = instants.text(services.now())
+            changes = {"expires_at": now, "due_kind": "import", "due_at": now}
+            over = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq(item["status"]))
+            _clear(services, over or item)
+    return is_done
 
 
 class Beat:

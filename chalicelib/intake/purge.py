@@ -8,6 +8,7 @@ from chalicelib.errors import NotFound
 from chalicelib.http import INGEST, Answer, Call, Routes
 from chalicelib.intake import batches
 from chalicelib.lake import accept, people
+from chalicelib.services import Services
 
 ROUTES = Routes()
 
@@ -36,6 +37,11 @@ def purge(call: Call, participant_id: str) -> None:
         services.store.transact([Write(put=noted, when=Attr("pk").not_exists()), Write(put=audit)])
     # Also when it is asked again: whatever went wrong the first time, the lake is looked at now.
     accept.want(services, domain, timedelta(0))
+
+
+def ids(services: Services, domain: str) -> list[str]:
+    """The ids of the domain's purged participants."""
+    return [item["sk"] for item in services.store.query(f"purged/{domain}")]
 
 
 def audited(domain: str, ulid: str, **what: str | int) -> Item:

@@ -12,7 +12,9 @@
     lake/<domain>/events/parts/<made>/people-<n>.parquet        the participants who have an event
     lake/<domain>/manifests/<version>-<made>.json               which parts count, and what is on its way out
     lake/<domain>/assignments/<conversation>/<n>.ndjson.gz      to whom a conversation's links were assigned
-    inbox/<domain>/<kind>/<any name>.<csv|ndjson|parquet>       files that a customer's own pipeline puts there
+    inbox/<domain>/<kind>/<any name>.<csv|ndjson|parquet>       files that a customer's own pipeline puts there, until
+                                                                they are imported (not below further folders, not
+                                                                with a name that begins with _ or .)
 
 `<accepted>` is a batch's ULID, so that the names sort by acceptance. Every row of a batch repeats it, with its line
 in the batch: among rows of one event the smallest (accepted, line) counts, among rows of one participant the newest
@@ -28,6 +30,7 @@ In parts, attributes are typed columns `a_<name>__<generation>`: an attribute th
 another type has another generation, and the values of the earlier one are not its values.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from chalicelib.catalog import Attribute
@@ -62,8 +65,31 @@ EVENT_FIELDS = {
 }
 FIELDS: dict[Kind, dict[str, str]] = {"participants": PARTICIPANT_FIELDS, "events": EVENT_FIELDS}
 
+INBOX = "inbox/"
+FORMATS = ("csv", "ndjson", "parquet")
+
 BATCH = ".ndjson.gz"
 IMPORT = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What the key of a file in the inbox says that it is."""
+
+    domain: str
+    kind: Kind
+    format: str
+
+
+def dropped(key: str) -> Dropped | str:
+    """What a key below `inbox/` says, or what about it is unknown."""
+    match key.removeprefix(INBOX).split("/"):
+        case [domain, "participants" | "events" as kind, name]:
+            form = name.rpartition(".")[2]
+            if form in FORMATS and not name.startswith(("_", ".")):
+                return Dropped(domain, kind, form)
+            return "unknown name"
+    return "unknown folder"
 
 
 def batches(domain: str, kind: Kind) -> str:

@@ -295,6 +295,11 @@ def imports(community: Community) -> None:
     read = done(community.call("GET", f"/v1/imports/{made['id']}"))
     assert (read["status"], read["rows_accepted"], read["rows_rejected"]) == ("completed", 1, 1), read
     assert community.deployment.call("GET", urlsplit(read["rejected_url"]).path).status == 302
+    for name in ("participants/more.csv", "elsewhere/more.csv"):
+        boto3.client("s3").put_object(Bucket=bucket, Key=f"inbox/{community.domain}/{name}", Body=content)
+    community.deployment.minute()
+    status = {one["source"]: one["status"] for one in done(community.call("GET", "/v1/imports"))["items"]}
+    assert status == {"upload": "completed", f"inbox/{community.domain}/participants/more.csv": "completed"}
 
 
 def lost(there: Hosted, community: Community) -> None:

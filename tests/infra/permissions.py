@@ -27,7 +27,11 @@ _S3 = {
     "GetObject": "GetObject",
     "HeadObject": "GetObject",
 }
-_S3_LISTS = {"ListObjectsV2": "ListBucket", "ListObjectVersions": "ListBucketVersions"}
+_S3_LISTS = {
+    "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+}
 _TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 
 
@@ -53,7 +57,8 @@ def needs(service: str, operation: str, params: Mapping[str, Any]) -> list[Need]
 def _of_s3(operation: str, params: Mapping[str, Any]) -> Iterator[Need]:
     bucket = f"arn:aws:s3:::{params['Bucket']}"
     if operation in _S3:
-        yield Need(f"s3:{_S3[operation]}", f"{bucket}/{params['Key']}")
+        version = "Version" if operation == "GetObject" and "VersionId" in params else ""
+        yield Need(f"s3:{_S3[operation]}{version}", f"{bucket}/{params['Key']}")
     elif operation in _S3_LISTS:
         yield Need(f"s3:{_S3_LISTS[operation]}", bucket, params.get("Prefix", ""))
     elif operation == "DeleteObjects":

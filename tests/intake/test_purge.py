@@ -5,10 +5,11 @@ import json
 import pytest
 
 from chalicelib import jobs, sweeper
-from chalicelib.exports import erasure
+from chalicelib.exports import erasure, runs
 from chalicelib.http import Call, Principal
-from chalicelib.intake import purge
-from tests.deployed import problem
+from chalicelib.intake import import_files, imports, purge
+from tests.deployed import _items, problem
+from tests.intake.test_imports import csv_of, imported, rejected
 from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
 
 CANARY = "canary-of-the-purged"
@@ -26,6 +27,9 @@ def a_day(community):
     for _ in range(16):
         community.deployment.clock.advance(hours=1.5)
         sweeper.sweep(services)
+        for message in jobs_sent(services):
+            if message["domain"] == community.domain:
+                jobs.work(services, message, "invocation-1")
         erasure.erase_files(services, community.domain)
         compacted(community)
 
@@ -198,3 +202,87 @@ def test_the_jobs_queue_carries_both_jobs_out(community):
         jobs.work(services, message, "invocation-1")
     assert services.store.get(f"lake/{community.domain}", "manifest")["version"] == 1
     assert community.call("GET", f"/v1/runs/{run['id']}").json()["status"] == "expired"
+
+
+# Everything at once
+
+
+def uploaded(community, name: str, body: bytes) -> str:
+    """An import of participants, of an upload; read. Its id."""
+    found = imported(community, "participants", name, body)
+    assert found["status"] in ("completed", "failed")
+    return found["id"]
+
+
+def crumbs(community) -> None:
+    """Leave the canary wherever a participant's data can come to lie."""
+    services = community.deployment.services
+    header = ["participant_id", "membership", "email", "attributes.Nickname", "attributes.Age"]
+    mail = f"{CANARY}@example.org"
+    rows = csv_of(header, ["p1", "subscribed", mail, f"{CANARY}-csv", "41"], ["p1", "subscribed", mail, CANARY, "old"])
+    found = uploaded(community, "csv", rows)
+    # Sent once more to a URL that still takes it.
+    services.bucket.put(imports.uploaded(community.domain, found), rows, "text/csv")
+    uploaded(community, "csv", b"participant_id,shoe\n" + CANARY.encode())
+    lines = "".join(json.dumps({"participant_id": "p1", "membership": is_good, "email": mail}) + "\n"
+                    for is_good in ("subscribed", "odd"))  # fmt: skip
+    services.bucket.put(f"inbox/{community.domain}/participants/{1}.ndjson", lines.encode(), "x/y")
+    services.bucket.put(f"inbox/{community.domain}/participants/{1}.ndjson", lines.encode() * 2, "x/y")
+    never = community.call("POST", "/v1/imports", {"kind": "participants", "format": "csv"}).json()["id"]
+    services.bucket.put(imports.uploaded(community.domain, never), rows, "text/csv")
+    for form, options in (("csv", {"compression": "gzip"}), ("parquet", {}), ("ndjson", {}), ("spss", {}),
+                          ("spss", {"compressed": True})):  # fmt: skip
+        run = community.finished(community.save(run=True, format=form, format_options=options)["run"])
+        assert run["status"] == "completed", run
+    # An attempt that died after it had stored its file, of a run that another one could not bring to its end.
+    run = community.save(run=True)["run"]
+    services.bucket.put(f"exports/{community.domain}/{run['id']}/1-file.csv", rows, "text/csv")
+    place = runs.place(community.domain, run["id"])
+    taken = runs.lease(services, community.domain, run["id"], "worker")
+    assert runs.fail(services, taken, "broken", "It broke.")
+    assert services.store.get(*place)["status"] == "failed"
+    for area in ("lake", "exports", "imports"):
+        key = f"{area}/{community.domain}/x/never-ended"
+        begun = services.aws.s3.create_multipart_upload(Bucket="panelport", Key=key)["UploadId"]
+        services.aws.s3.upload_part(Bucket="panelport", Key=key, UploadId=begun, PartNumber=1, Body=rows)
+
+
+def pieces(community) -> list[str]:
+    """The keys of the domain's uploads that never ended."""
+    found = community.deployment.services.aws.s3.list_multipart_uploads(Bucket="panelport").get("Uploads", [])
+    return [upload["Key"] for upload in found if community.domain in upload["Key"].split("/")]
+
+
+def test_within_a_day_not_a_byte_of_it_is_anywhere_and_all_else_is_as_it_was(community):
+    told(community)
+    again = {"participants": [someone(1, email=f"{CANARY}@example.org", attributes={"Nickname": CANARY, "Age": 1})]}
+    assert community.call("POST", "/v1/participants", again, Idempotency_Key="k").status == 202
+    crumbs(community)
+    areas = {key.partition("/")[0] for key in found_in_storage(community, CANARY.encode())}
+    assert areas == {"lake", "exports", "imports", "inbox"}
+    assert len(pieces(community)) == 3
+    before = community.rows()
+    purged(community)
+    assert CANARY not in repr(community.rows())
+    a_day(community)
+    assert found_in_storage(community, CANARY.encode()) == []
+    assert pieces(community) == []
+    assert CANARY not in repr([*dict(_items(community.deployment)).values()])
+    after = community.rows()
+    assert CANARY not in repr(after)
+    kept = ("CreatedAt", "ChatsInvited", "ChatsCompleted", "LastInvitedDate", "LastCompletionDate", "ResponseRate")
+    assert [[row[name] for name in kept] for row in after] == [[row[name] for name in kept] for row in before]
+    assert [row["Participant_Id"] for row in after] == [row["Participant_Id"] for row in before]
+
+
+def test_a_rejected_row_of_a_feed_that_lags_does_not_show_a_purged_participant(community):
+    told(community)
+    purged(community)
+    header = ["participant_id", "membership", "email", "attributes.Age"]
+    rows = csv_of(header, ["p1", "subscribed", f"{CANARY}@example.org", "old"], ["p2", "subscribed", "b@x.org", "old"])
+    found = imported(community, "participants", "csv", rows)
+    shown = {line: row for line, _, row in rejected(community, found)}
+    assert shown == {2: import_files.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
+    assert found_in_storage(community, CANARY.encode()) != []
+    a_day(community)
+    assert found_in_storage(community, CANARY.encode()) == []

@@ -1,8 +1,12 @@
 """Claims about compaction: what is read before it is read after it, whatever dies on the way, and nothing is left."""
 
+import gzip
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import duckdb
+import pyreadstat
 import pytest
 
 from chalicelib import jobs
@@ -255,11 +259,7 @@ def test_values_of_a_deleted_attribute_leave_storage_and_a_new_one_of_the_name_s
 
 
 def found_in_storage(community, text: bytes) -> list[str]:
-    """The keys of the domain's objects of which a version holds the text, packed or not."""
-    import gzip
-
-    import duckdb
-
+    """The keys of the domain's objects of which a version holds the text, as it lies or unpacked."""
     s3 = community.deployment.services.aws.s3
     found = []
     pages = s3.get_paginator("list_object_versions").paginate(Bucket="panelport")
@@ -267,15 +267,22 @@ def found_in_storage(community, text: bytes) -> list[str]:
         if f"/{community.domain}/" not in version["Key"]:
             continue
         body = s3.get_object(Bucket="panelport", Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
-        if version["Key"].endswith(".gz"):
-            body = gzip.decompress(body)
-        if version["Key"].endswith(".parquet") and body[:4] == b"PAR1":
-            path = community.deployment.folder / "look.parquet"
-            path.write_bytes(body)
-            body += repr(duckdb.sql(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM '{path}'").fetchall()).encode()
-        if text in body:
+        if text in body or text in unpacked(body, community.deployment.folder):
             found.append(version["Key"])
     return found
+
+
+def unpacked(body: bytes, folder: Path) -> bytes:
+    """What a file of gzip, Parquet or SPSS holds, whatever it is called; nothing of any other."""
+    path = folder / "look"
+    path.write_bytes(body)
+    if body[:2] == b"\x1f\x8b":
+        return gzip.decompress(body)
+    if body[:4] == b"PAR1":
+        return repr(duckdb.sql(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM read_parquet('{path}')").fetchall()).encode()
+    if body[:4] in (b"$FL2", b"$FL3"):
+        return repr(pyreadstat.read_sav(path)[0].to_dict()).encode()
+    return b""
 
 
 def test_a_canary_would_be_found_in_storage(community):
