@@ -280,7 +280,9 @@ def _read_csv(con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judg
     relation = (
         f"SELECT * FROM read_csv('{plain}', auto_detect = false, header = false, delim = ',', quote = '\"', "
         f"escape = '\"', new_line = '\\n', nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
-        f"max_line_size = {4 * MOST_CHARACTERS}, columns = {{'line': 'BIGINT', {columns}}})"
+        # Of the buffers there are several: by default each would be of sixteen such lines.
+        f"max_line_size = {4 * MOST_CHARACTERS}, buffer_size = {8 * MOST_CHARACTERS}, "
+        f"columns = {{'line': 'BIGINT', {columns}}})"
     )
     source = Source(relation, tuple((name, f"c{n}", "cell") for n, name in enumerate(header)))
     return _judged_by_sql(con, asked, folder, judge, _of_columns(asked, source, beat))

@@ -124,7 +124,7 @@ def lines(path: str, kind: layout.Kind, catalog: Catalog) -> Source:
     text = (
         f"SELECT row_number() OVER () AS line, t FROM read_csv('{path}', auto_detect = false, header = false, "
         "delim = chr(31), quote = '', escape = '', new_line = '\\n', columns = {'t': 'VARCHAR'}, "
-        "max_line_size = 20971520)"
+        "max_line_size = 20971520, buffer_size = 33554432)"
     )
     plain = f"NOT regexp_matches(t, '{_ODD_JSON}') AND json_valid(t)"
     guarded = f"SELECT line, t, CASE WHEN {plain} THEN t END AS g FROM ({text})"

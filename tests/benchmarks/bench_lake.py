@@ -35,7 +35,7 @@ COMPACTED_LIMIT = 0.2
 # Events a second, by way of the local gateway and an S3 that is Python too.
 API_LIMIT = 5_000
 # Times what DuckDB alone takes for the same file.
-IMPORT_LIMITS = {"csv": 20.0, "ndjson": 8.0, "parquet": 5.0}
+IMPORT_LIMITS = {"csv": 20.0, "ndjson": 20.0, "parquet": 15.0}
 
 LAKE_PARTICIPANTS = """
 COPY (
