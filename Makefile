@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo "$(PYTHON) -m uv")
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo dev test lint bench package
+.PHONY: setup demo dev test quick lint bench package
 
 setup:
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
@@ -26,6 +26,10 @@ lint: setup
 test: lint
 	@$(UV) sync --frozen --quiet --group spark
 	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+# What is not slow, while one works.
+quick: setup
+	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks

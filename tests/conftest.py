@@ -27,26 +27,42 @@ from chalicelib.settings import Settings
 # botocore waits between its attempts; what it waits for here is a fault that a test made.
 botocore.endpoint.time = SimpleNamespace(sleep=lambda seconds: None)
 
-# What takes longest is begun first, so that no processor waits for the other at the end.
-LONGEST = (
-    "tests/infra/test_packaging.py",
-    "tests/lake/test_model.py",
-    "tests/test_requests.py",
-    "tests/faults/test_many_runs.py",
-    "tests/faults/test_one_run.py",
-    "tests/lake/test_compaction.py",
-    "tests/conversations/test_browser.py",
-    "tests/infra/test_policies.py",
-    "tests/infra/test_local_stack.py",
+# What takes longest is begun first, so that no processor waits for the other at the end; `make quick` leaves it out.
+SLOW = (
+    "infra/test_packaging",
+    "lake/test_model",
+    "lake/test_readme",
+    "test_requests",
+    "faults/",
+    "intake/test_imports",
+    "intake/test_inbox",
+    "intake/test_purge",
+    "lake/test_compaction",
+    "conversations/test_browser",
+    "infra/test_policies",
+    "infra/test_template",
+    "infra/test_local_stack",
+    "exports/test_formats",
+    "exports/test_journey",
+    "exports/test_title_race",
+    "test_zones",
+    "test_isolation",
+    "webhooks/test_deliveries",
 )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a module together, which share what they were given, unless they say otherwise."""
-    place = {path: n for n, path in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
+    def place(item: pytest.Item) -> int:
+        path = item.nodeid.removeprefix("tests/")
+        return next((n for n, start in enumerate(SLOW) if path.startswith(start)), len(SLOW))
+
+    items.sort(key=place)
     for item in items:
+        if place(item) < len(SLOW):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
