@@ -285,6 +285,17 @@ def serve() -> None:
         wbufsize = -1
         disable_nagle_algorithm = True
 
+        def handle_expect_100(self) -> bool:
+            return True
+
+        def run_wsgi(self) -> None:
+            # But for the word that botocore waits a second for before it sends an object's body.
+            if self.headers.get("Expect", "").strip().lower() == "100-continue":
+                del self.headers["Expect"]
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.flush()
+            super().run_wsgi()
+
     setattr(DynamoDBBackend, "transact_write_items", copying_once(DynamoDBBackend.transact_write_items, Table))  # noqa: B010 (mypy)
     app = OneAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)

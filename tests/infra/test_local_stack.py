@@ -408,6 +408,18 @@ class TestAws:
         with ThreadPoolExecutor(16) as pool:
             assert sorted(pool.map(put, range(16))) == ["PreconditionFailed"] * 15 + ["won"]
 
+    def test_who_asks_before_it_sends_an_object_is_told_to_go_on_at_once(self, local):
+        """botocore waits a whole second for the word, at each object that it puts."""
+        host, port = local.stack.cloud.endpoint.removeprefix("http://").split(":")
+        bucket = local.stack.environment["BUCKET"]
+        head = f"PUT /{bucket}/asked HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\nExpect: 100-continue\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+            assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(b"abc")
+            assert b" 200 OK\r\n" in connection.recv(65_536)
+        assert local.stack.client("s3").get_object(Bucket=bucket, Key="asked")["Body"].read() == b"abc"
+
     def test_mail_leaves_from_the_configured_sender_only(self, local):
         client = local.stack.client("sesv2")
         mail = {
