@@ -25,11 +25,11 @@ lint: setup
 # Spark, in which a test reads the lake, is large: nothing but the tests installs it.
 test: lint
 	@$(UV) sync --frozen --quiet --group spark
-	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # What is not slow, while one works.
 quick: setup
-	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks

@@ -51,9 +51,8 @@ SLOW = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module together, which share what they were given, unless they say otherwise."""
+    """Begin with the slow ones."""
 
     def place(item: pytest.Item) -> int:
         path = item.nodeid.removeprefix("tests/")
@@ -63,8 +62,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if place(item) < len(SLOW):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """Ten runs of a domain at once: further ones wait, and one domain's burst never stands in another's way."""
 
-from chalicelib.aws import Attr
+from chalicelib.aws import Attr, Item
 from chalicelib.errors import TooMany
 from chalicelib.services import Services
 
@@ -23,6 +23,10 @@ def admit(services: Services, domain: str, run_id: str) -> bool:
     room = Attr("held").not_exists() | Attr("held").size().lt(AT_ONCE) | Attr("held").contains(run_id)
     if not services.store.add_to_set(place, "held", run_id, when=room):
         return False
+    if not _goes_on(services.store.get(f"run/{domain}/{run_id}", "run")):
+        # It ended since it was looked at, and may have given its slot back before we took this one.
+        release(services, domain, run_id)
+        return True
     services.runs_queue.send({"domain": domain, "run_id": run_id}, group=domain)
     return True
 
@@ -43,5 +47,9 @@ def reclaim(services: Services, domain: str) -> None:
     held = sorted((services.store.get(f"slots/{domain}", "slots") or {}).get("held", ()))
     runs = services.store.get_many([(f"run/{domain}/{run_id}", "run") for run_id in held])
     for run_id, run in zip(held, runs, strict=True):
-        if run is None or run["status"] not in ("pending", "processing"):
+        if not _goes_on(run):
             release(services, domain, run_id)
+
+
+def _goes_on(run: Item | None) -> bool:
+    return run is not None and run["status"] in ("pending", "processing")

@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -353,28 +352,49 @@ class Lake(RuleBasedStateMachine):
         assert now.keys() <= there
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", [pytest.param(n, marks=pytest.mark.xdist_group(f"model {n}")) for n in range(PARTS)])
-def test_what_is_read_is_what_a_plain_model_says(tmp_path, part):
-    with mock_aws():
-        SITE[:] = [Site(tmp_path)]
-        run_state_machine_as_test(
-            Lake,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=STEPS,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                # The random steps are many and the failing ones are shown: making them few takes minutes.
-                phases=[Phase.explicit, Phase.reuse, Phase.generate],
-            ),
+class Part:
+    """A share of the examples. The tests of one class are run by one process."""
+
+    def test_what_is_read_is_what_a_plain_model_says(self, tmp_path):
+        with mock_aws():
+            SITE[:] = [Site(tmp_path)]
+            run_state_machine_as_test(
+                Lake,
+                settings=settings(
+                    max_examples=EXAMPLES,
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                    # The random steps are many and the failing ones are shown: making them few takes minutes.
+                    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+                ),
+            )
+            site = SITE[0]
+        print(
+            f"{site.steps} steps, {site.reads} reads, {site.compactions} compactions, {site.crashes} faults that were felt"
         )
-        site = SITE[0]
-    print(
-        f"{site.steps} steps, {site.reads} reads, {site.compactions} compactions, {site.crashes} faults that were felt"
-    )
-    assert site.steps * PARTS >= 2000
-    assert min(site.reads, site.compactions, site.crashes) > 3
+        assert site.steps * PARTS >= 2000
+        assert min(site.reads, site.compactions, site.crashes) > 3
+
+
+class TestPartOne(Part):
+    pass
+
+
+class TestPartTwo(Part):
+    pass
+
+
+class TestPartThree(Part):
+    pass
+
+
+class TestPartFour(Part):
+    pass
+
+
+class TestPartFive(Part):
+    pass
 
 
 def test_jobs_settle(tmp_path):
