@@ -15,7 +15,7 @@ from infra.local.gateway import Request, invoke
 from tests.deployed import deployed, problem, remembered, restored
 from tests.test_isolation import lived_in
 
-REQUESTS = 1000
+REQUESTS = 2000
 # What these answer is for a participant's browser, or in another service's shape.
 NO_PROBLEMS = {"/c/{code}", "/api/raw/v1/export"}
 ABOUT = {"/healthz", "/v1/openapi.json", "/docs"}
@@ -149,7 +149,7 @@ def asked(community, endpoint, mode, statuses):
     ask()
 
 
-def test_a_thousand_requests_of_the_description_are_answered_or_refused_in_form(community):
+def test_two_thousand_requests_of_the_description_are_answered_or_refused_in_form(community):
     """Half of them by the rules of the OpenAPI description, half against them."""
     statuses: Counter[int] = Counter()
     # What deletes comes last: the table is restored for each endpoint, but not the files.

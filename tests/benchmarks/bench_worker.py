@@ -17,6 +17,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import boto3
+
 from chalicelib import jobs
 from chalicelib.aws import Aws
 from chalicelib.exports import runs, worker
@@ -44,11 +46,16 @@ def deployment(folder: Path) -> Iterator[Services]:
     with server_process(folder / "aws.log") as process:
         cloud = ready(process)
         os.environ["AWS_ENDPOINT_URL"] = cloud.endpoint
+        boto3.setup_default_session()  # which keeps the endpoint that it has read once
         scope = created(cloud, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
         variables = scope.template["Globals"]["Function"]["Environment"]["Variables"]
         given = {name: str(value) for name, value in scope.resolved(variables).items()}
         given |= {"PANELPORT_BASE_URL": "https://panelport.example", "PANELPORT_SCRATCH": str(folder / "scratch")}
-        yield Services(replace(settings_from(given), memory_limit="2GB"), Aws())
+        try:
+            yield Services(replace(settings_from(given), memory_limit="2GB"), Aws())
+        finally:
+            del os.environ["AWS_ENDPOINT_URL"]
+            boto3.setup_default_session()
 
 
 def feed(services: Services, participants: int, events: int) -> None:

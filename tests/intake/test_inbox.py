@@ -346,7 +346,7 @@ KINDS = FAULTS if FULL else ("crash_before", "crash_after", "replies_lost")
 def test_a_crash_at_any_call_loses_and_doubles_nothing(shared, injector, kind):
     kept = remembered(shared)
     calls = lived(Community(shared), injector, None)
-    for number in places(range(calls), calls // 5, KINDS.index(kind)):
+    for number in places(range(calls), calls // 8, KINDS.index(kind)):
         restored(shared, kept)
         community = Community(shared)
         lived(community, injector, Fault(kind, number))
