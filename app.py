@@ -5,11 +5,12 @@ from typing import Any
 
 from chalice.app import AuthResponse, Chalice, ConvertToMiddleware, Rate, Response
 
-from chalicelib import door, instants, telemetry
+from chalicelib import door
 from chalicelib.accounts import keys
-from chalicelib.http import Answer, Endpoint, Principal, Request, rendered
-from chalicelib.services import Services
-from chalicelib.settings import settings_from
+from chalicelib.base import instants, telemetry
+from chalicelib.base.services import Services
+from chalicelib.base.settings import settings_from
+from chalicelib.web.http import Answer, Endpoint, Principal, Request, rendered
 
 app = Chalice("panelport", configure_logs=False)
 for wrapper in telemetry.middleware():
@@ -80,7 +81,8 @@ for number, declared in enumerate(door.ENDPOINTS):
 @app.on_sqs_message(queue="runs", name="run_export")
 def run_export(event: Any) -> None:
     """Carry out the run that a message names, or start the run of a schedule's due time."""
-    from chalicelib.exports import schedules, worker
+    from chalicelib.exports import schedules
+    from chalicelib.runs import worker
 
     for record in event:
         message = record_of(record)

@@ -1,13 +1,19 @@
 """The front door: every endpoint there is, and the one way in which a request becomes an answer."""
 
-from chalicelib import idempotency, openapi, telemetry
 from chalicelib.accounts import domains, keys
+from chalicelib.base import telemetry
+from chalicelib.base.errors import NotFound, Refusal
+from chalicelib.base.services import Services
 from chalicelib.conversations import links, visits
 from chalicelib.conversations import routes as conversations
-from chalicelib.errors import NotFound, Refusal
-from chalicelib.exports import downloads, insider, segments
+from chalicelib.exports import insider
 from chalicelib.exports import routes as exports
-from chalicelib.http import (
+from chalicelib.imports import imports
+from chalicelib.intake import attributes, events, participants, purge
+from chalicelib.runs import downloads
+from chalicelib.segments import routes as segments
+from chalicelib.web import idempotency, openapi
+from chalicelib.web.http import (
     FAILED,
     PREFLIGHT,
     Answer,
@@ -20,9 +26,7 @@ from chalicelib.http import (
     permitted,
     refused,
 )
-from chalicelib.intake import attributes, events, imports, participants, purge
-from chalicelib.services import Services
-from chalicelib.webhooks import endpoints as webhooks
+from chalicelib.webhooks import routes as webhooks
 
 _DECLARED: tuple[Endpoint, ...] = (
     *keys.ROUTES.endpoints,

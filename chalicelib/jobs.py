@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item
-from chalicelib.catalog import Catalog
-from chalicelib.datasets import kinds
-from chalicelib.exports import erasure
-from chalicelib.intake import attributes, imports
+from chalicelib import kinds
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.catalog import Catalog
+from chalicelib.base.services import Services
+from chalicelib.imports import imports
+from chalicelib.intake import attributes
 from chalicelib.lake import accept, compaction, layout, manifest
-from chalicelib.services import Services
+from chalicelib.runs import erasure
 
 # How long a message is given before another one is sent: longer than a function may run.
 RESEND = timedelta(minutes=16)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from chalicelib import instants, jobs, telemetry
-from chalicelib.aws import Attr, Item
-from chalicelib.exports import admission, announce, runs, schedules
-from chalicelib.intake import inbox
-from chalicelib.services import Services
+from chalicelib import jobs
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.services import Services
+from chalicelib.exports import schedules
+from chalicelib.imports import inbox
+from chalicelib.runs import announce, runs, slots
 from chalicelib.webhooks import sender
 
 AT_A_TIME = 200
@@ -37,7 +39,7 @@ def _try(step: Callable[[Services, Any], None], services: Services, what: Item |
 
 
 def _announce(services: Services, found: Item) -> None:
-    admission.release(services, found["domain"], found["id"])
+    slots.release(services, found["domain"], found["id"])
     announce.announce(services, found)
 
 
@@ -58,10 +60,10 @@ def _revive(services: Services, found: Item) -> None:
         when=Attr("status").is_in(runs.ACTIVE) & Attr("due_at").eq(run["due_at"]),
     )
     telemetry.record("run sent again", domain=domain, run_id=run_id, status=run["status"])
-    if not admission.admit(services, domain, run_id):
+    if not slots.admit(services, domain, run_id):
         later = {"due_at": instants.text(services.now() + WAITING_AGAIN)}
         services.store.update(runs.place(domain, run_id), later, when=Attr("due_at").eq(again))
-        admission.reclaim(services, domain)
+        slots.reclaim(services, domain)
 
 
 def _watch(services: Services, at_a_time: int) -> None:

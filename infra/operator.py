@@ -9,14 +9,15 @@ from typing import Any, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import instants, telemetry
 from chalicelib.accounts import domains, keys
-from chalicelib.aws import Attr, Item, Queue
-from chalicelib.errors import NotFound, Refusal
-from chalicelib.exports import runs
-from chalicelib.http import Role
-from chalicelib.services import Services
-from chalicelib.settings import settings_from
+from chalicelib.aws.messages import Queue
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.errors import NotFound, Refusal
+from chalicelib.base.services import Services
+from chalicelib.base.settings import settings_from
+from chalicelib.runs import runs
+from chalicelib.web.http import Role
 from chalicelib.webhooks import outbox
 
 Lines = Iterator[str]

@@ -20,9 +20,9 @@ import botocore.endpoint
 import pytest
 
 from chalicelib.accounts import domains
-from chalicelib.aws import Aws
-from chalicelib.services import Services
-from chalicelib.settings import Settings
+from chalicelib.aws.clients import Aws
+from chalicelib.base.services import Services
+from chalicelib.base.settings import Settings
 
 # botocore waits between its attempts; what it waits for here is a fault that a test made.
 botocore.endpoint.time = SimpleNamespace(sleep=lambda seconds: None)
@@ -34,18 +34,18 @@ SLOW = (
     "lake/test_readme",
     "test_requests",
     "faults/",
-    "intake/test_imports",
-    "intake/test_inbox",
+    "imports/test_imports",
+    "imports/test_inbox",
     "intake/test_purge",
     "lake/test_compaction",
     "conversations/test_browser",
     "infra/test_policies",
     "infra/test_template",
     "infra/test_local_stack",
-    "exports/test_formats",
+    "files/test_formats",
     "exports/test_journey",
     "exports/test_title_race",
-    "test_zones",
+    "base/test_zones",
     "test_isolation",
     "webhooks/test_deliveries",
 )
@@ -103,7 +103,7 @@ class Deployment:
 
     def drain(self, limit: int = 100) -> int:
         """Carry out every run that waits in the queue, as the function would; the number of messages taken."""
-        from chalicelib.exports import worker
+        from chalicelib.runs import worker
 
         taken = 0
         for _ in range(limit):

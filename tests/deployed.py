@@ -14,9 +14,9 @@ from typing import Any
 from moto import mock_aws
 from moto.backends import get_backend
 
-from chalicelib import telemetry
-from chalicelib.aws import Aws
-from chalicelib.services import Services
+from chalicelib.aws.clients import Aws
+from chalicelib.base import telemetry
+from chalicelib.base.services import Services
 from tests.conftest import Clock, Deployment, resources
 
 MEMBERSHIPS = ["subscribed", "unsubscribed", "purged", "one_time"]

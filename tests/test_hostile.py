@@ -7,10 +7,10 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib import door
+from tests.base.test_strict_json import HOSTILE
 from tests.deployed import Community, deployed, export, problem
 from tests.test_isolation import lived_in
 from tests.test_requests import ABOUT, check
-from tests.test_strict_json import HOSTILE
 
 
 @pytest.fixture(scope="module")

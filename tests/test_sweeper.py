@@ -1,6 +1,7 @@
 """Claim: each minute the sweeper tells how long the oldest run that has not ended has been under way."""
 
-from chalicelib import sweeper, telemetry
+from chalicelib import sweeper
+from chalicelib.base import telemetry
 from tests.conftest import Deployment
 
 EXPORT = {"title": "x", "dataset": {"kind": "participants", "memberships": ["subscribed"]}, "run": True}

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from chalicelib import instants
 from chalicelib.accounts import keys
-from chalicelib.aws import Attr, Item
-from chalicelib.errors import Conflict, NotFound, invalid
-from chalicelib.http import ADMIN, Answer, Body, Call, Routes
-from chalicelib.services import Services
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.services import Services
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Routes
 
 ROUTES = Routes()
 DOMAIN_ID = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item, Write
-from chalicelib.errors import Conflict, NotFound, invalid
-from chalicelib.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page
-from chalicelib.ids import Seed
-from chalicelib.services import Services
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.ids import Seed
+from chalicelib.base.services import Services
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page
 
 ROUTES = Routes()
 MAX_KEYS = 1000

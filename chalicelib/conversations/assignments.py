@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict
+from chalicelib.base.services import Services
 from chalicelib.conversations import registry
-from chalicelib.errors import Conflict
-from chalicelib.services import Services
 
 DOWNLOADS_AT_ONCE = 16
 _TRIES = 10

@@ -7,17 +7,18 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.aws import Item
+from chalicelib.aws.store import Item
+from chalicelib.base.errors import Fault, Invalid, NotFound
+from chalicelib.base.settings import Settings
 from chalicelib.conversations import assignments, pages, pid, registry, visits
 from chalicelib.conversations.registry import Issue
 from chalicelib.conversations.routes import MAX_LINKS
-from chalicelib.errors import Fault, Invalid, NotFound
-from chalicelib.exports import config, runs
+from chalicelib.exports import config
 from chalicelib.exports.config import Deliver
 from chalicelib.exports.routes import waited
-from chalicelib.http import EDIT, Answer, Body, Call, Routes
 from chalicelib.intake import batches
-from chalicelib.settings import Settings
+from chalicelib.runs import runs
+from chalicelib.web.http import EDIT, Answer, Body, Call, Routes
 
 ROUTES = Routes()
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item, Write
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base.ids import Seed
+from chalicelib.base.services import Services
 from chalicelib.conversations import devices, pid
-from chalicelib.errors import Conflict, NotFound
-from chalicelib.ids import Seed
-from chalicelib.services import Services
 
 # The version of the keys that new conversations get; each keeps its own, so that its links never change.
 KEY_VERSION = 1

@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict, NotFound
 from chalicelib.conversations import pages, registry
-from chalicelib.errors import Conflict, NotFound
 from chalicelib.exports.config import Title
-from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
 
 ROUTES = Routes()
 MAX_LINKS = 1_000_000

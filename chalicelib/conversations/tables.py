@@ -5,9 +5,9 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chalicelib.aws import Item
+from chalicelib.aws.store import Item
+from chalicelib.base.services import Services
 from chalicelib.conversations import assignments, pid, registry
-from chalicelib.services import Services
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

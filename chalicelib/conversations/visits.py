@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.services import Services
 from chalicelib.conversations import devices, pages, pid, registry
 from chalicelib.conversations.pages import Notice
-from chalicelib.http import Answer, Call, HeaderValue, Routes
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
-from chalicelib.services import Services
+from chalicelib.web.http import Answer, Call, HeaderValue, Routes
 
 ROUTES = Routes()
 PATH = "/c/{code}"

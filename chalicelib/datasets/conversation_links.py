@@ -1,6 +1,6 @@
 """The dataset conversation_links: the first unique participant links of a conversation, in their order."""
 
-from chalicelib.table import Column, Table
+from chalicelib.base.table import Column, Table
 
 COLUMNS = (
     Column(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from chalicelib.table import Choice, Column, Table
+from chalicelib.base.table import Choice, Column, Table
 
 Include = Literal["participated", "assigned"]
 

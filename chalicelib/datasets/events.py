@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chalicelib.base.errors import Fault
+from chalicelib.base.table import Column, Table, quoted
 from chalicelib.datasets import codes, params, ranges, reading, segments
 from chalicelib.datasets.params import Parameters, Where
 from chalicelib.datasets.ranges import Range
 from chalicelib.datasets.segments import Segment
-from chalicelib.errors import Fault
-from chalicelib.table import Column, Table, quoted
 
 MAX_EVENTS = 100
 MAX_PARAMS = 200

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeIs, get_args
 
-from chalicelib import instants
+from chalicelib.base import instants
+from chalicelib.base.errors import Fault
 from chalicelib.datasets import codes, reading
-from chalicelib.errors import Fault
 
 MAX_VALUES = 100
 MAX_WHERE = 50

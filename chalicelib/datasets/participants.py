@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from chalicelib.base.table import Choice, Column, Table, quoted
+from chalicelib.base.zones import months_back
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.fold import fold
-from chalicelib.table import Choice, Column, Table, quoted
-from chalicelib.zones import months_back
 
 # A membership as the API and the lake say it, and as files do.
 MEMBERSHIPS: dict[str, Choice] = {

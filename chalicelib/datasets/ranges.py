@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from chalicelib import instants, zones
+from chalicelib.base import instants, zones
+from chalicelib.base.errors import Fault
 from chalicelib.datasets import reading
 from chalicelib.datasets.params import Parameters
-from chalicelib.errors import Fault
 
 Unit = Literal["hour", "day", "week", "month"]
 

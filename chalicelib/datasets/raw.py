@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from chalicelib.base.errors import Fault
+from chalicelib.base.table import Column, Table, quoted
 from chalicelib.datasets import events, params, participants, ranges, reading, segments
 from chalicelib.datasets.params import Parameters, Where
 from chalicelib.datasets.ranges import Between
 from chalicelib.datasets.segments import SYSTEM_FIELDS, Segment
-from chalicelib.errors import Fault
-from chalicelib.table import Column, Table, quoted
 
 MAX_WANTED = 100
 MAX_ATTRIBUTES = 3000

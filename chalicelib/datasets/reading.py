@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chalicelib.errors import Fault
+from chalicelib.base.errors import Fault
 
 MAX_TEXT = 10_000
 

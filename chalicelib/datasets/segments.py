@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from chalicelib import instants
+from chalicelib.base import instants
+from chalicelib.base.errors import Fault
+from chalicelib.base.table import Column, ColumnType, quoted
 from chalicelib.datasets import codes, params, participants, ranges, reading
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.params import ORDER, PRESENCE, SEARCH, CellKind, Operator, Parameters, Where
 from chalicelib.datasets.ranges import Range
-from chalicelib.errors import Fault
-from chalicelib.table import Column, ColumnType, quoted
 
 MAX_DEPTH = 5
 MAX_CONDITIONS = 50

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from chalicelib.base.errors import Fault
+from chalicelib.base.table import Column
 from chalicelib.datasets import participants, reading
 from chalicelib.datasets.participants import Names, Selection
-from chalicelib.errors import Fault
-from chalicelib.table import Column
 
 MAX_COLUMNS = 3000
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chalicelib.base.errors import Fault
+from chalicelib.base.table import Column, Table
 from chalicelib.datasets import participants, reading, segments, selection
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.participants import MEMBERSHIPS, Selection
 from chalicelib.datasets.segments import Segment
-from chalicelib.errors import Fault
-from chalicelib.table import Column, Table
 
 MAX_COLUMNS = 20
 DEFAULT = Selection(system=("Participant_Id", "EmailAddress"), profile=(), participation=())

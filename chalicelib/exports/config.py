@@ -8,17 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
-from chalicelib import instants, zones
+from chalicelib import kinds
 from chalicelib.accounts.domains import Email
-from chalicelib.aws import Attr, Item, Write
-from chalicelib.catalog import Catalog
-from chalicelib.datasets import kinds
-from chalicelib.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import instants, zones
+from chalicelib.base.catalog import Catalog
+from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.ids import Seed
+from chalicelib.base.services import Services
 from chalicelib.exports import cron
-from chalicelib.exports.formats import FORMATS
-from chalicelib.http import Body, faults_of
-from chalicelib.ids import Seed
-from chalicelib.services import Services
+from chalicelib.files.formats import FORMATS
+from chalicelib.web.http import Body, faults_of
 from chalicelib.webhooks.call import refusal_now
 
 MAX_CONFIG_BYTES = 150_000

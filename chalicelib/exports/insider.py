@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib import instants, strict_json
+from chalicelib import kinds
 from chalicelib.accounts import keys
-from chalicelib.datasets import kinds
-from chalicelib.errors import Fault, Invalid, Refusal, Unauthenticated
-from chalicelib.exports import downloads, runs
-from chalicelib.exports import segments as saved
-from chalicelib.http import EDIT, Answer, Body, Call, Principal, Routes, validated
+from chalicelib.base import instants, strict_json
+from chalicelib.base.errors import Fault, Invalid, Refusal, Unauthenticated
+from chalicelib.base.services import Services
 from chalicelib.intake import attributes
-from chalicelib.services import Services
+from chalicelib.runs import downloads, runs
+from chalicelib.segments import routes as saved
+from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes, validated
 from chalicelib.webhooks.call import refusal_now
 
 ROUTES = Routes()

@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from chalicelib import instants
-from chalicelib.aws import Lost
+from chalicelib.aws.bucket import Lost
+from chalicelib.base import instants
+from chalicelib.base.errors import Conflict, Gone
+from chalicelib.base.services import Services
+from chalicelib.base.table import Column
 from chalicelib.datasets import participants
-from chalicelib.errors import Conflict, Gone
-from chalicelib.exports import admission, codebook, config, runs, schedules
+from chalicelib.exports import config, schedules
 from chalicelib.exports.config import ExportBody, ExportPatch
-from chalicelib.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
+from chalicelib.files import codebook
 from chalicelib.intake import attributes
-from chalicelib.services import Services
-from chalicelib.table import Column
+from chalicelib.runs import runs, slots
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
 
 ROUTES = Routes()
 
@@ -34,7 +36,7 @@ def create_export(call: Call) -> Answer:
     judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
     if call.body.get("run"):
         # Before the export is saved: a refusal must have had no effect.
-        admission.check_room(call.services, call.domain)
+        slots.check_room(call.services, call.domain)
     item = config.create(call.services, call.domain, judged, call.seed)
     if judged["schedule"]:
         schedules.try_to_bring_in_line(call.services, call.domain, item["id"])

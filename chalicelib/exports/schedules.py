@@ -10,11 +10,12 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import instants, telemetry
-from chalicelib.aws import Attr, Item
-from chalicelib.errors import TooMany
-from chalicelib.exports import config, cron, runs
-from chalicelib.services import Services
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.errors import TooMany
+from chalicelib.base.services import Services
+from chalicelib.exports import config, cron
+from chalicelib.runs import runs
 
 # How long after a due time the sweeper waits for EventBridge before it fires by itself. Its own retries go on; they
 # find the run already there.

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item, Write
-from chalicelib.catalog import Attribute, AttributeType, Catalog
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import instants
+from chalicelib.base.catalog import Attribute, AttributeType, Catalog
+from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.services import Services
+from chalicelib.base.table import Choice
 from chalicelib.datasets import participants
-from chalicelib.errors import Conflict, Fault, Invalid, NotFound
-from chalicelib.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit
-from chalicelib.services import Services
-from chalicelib.table import Choice
+from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit
 
 ROUTES = Routes()
 MAX_ATTRIBUTES = 2000

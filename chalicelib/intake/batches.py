@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints, ValidationError
 
-from chalicelib import instants
-from chalicelib.errors import MAX_FAULTS, Fault, Invalid
-from chalicelib.http import Body, faults_of
+from chalicelib.base import instants
+from chalicelib.base.errors import MAX_FAULTS, Fault, Invalid
+from chalicelib.web.http import Body, faults_of
 
 MAX_ITEMS = 1000
 PARTICIPANT_ID = r"^[A-Za-z0-9._:@-]{1,128}$"

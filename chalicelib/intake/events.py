@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from chalicelib import instants
+from chalicelib.base import instants
+from chalicelib.base.errors import Fault
 from chalicelib.datasets import codes
-from chalicelib.errors import Fault
-from chalicelib.http import INGEST, Answer, Body, Call, Routes
 from chalicelib.intake import batches
 from chalicelib.lake.accept import accept
+from chalicelib.web.http import INGEST, Answer, Body, Call, Routes
 
 ROUTES = Routes()
 

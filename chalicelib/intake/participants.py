@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib import instants
-from chalicelib.catalog import Catalog
-from chalicelib.errors import Conflict, Fault
-from chalicelib.http import INGEST, Answer, Body, Call, Routes
+from chalicelib.base import instants
+from chalicelib.base.catalog import Catalog
+from chalicelib.base.errors import Conflict, Fault
 from chalicelib.intake import attributes, batches
 from chalicelib.lake.accept import accept
+from chalicelib.web.http import INGEST, Answer, Body, Call, Routes
 
 ROUTES = Routes()
 

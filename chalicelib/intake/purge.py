@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item, Write
-from chalicelib.errors import NotFound
-from chalicelib.http import INGEST, Answer, Call, Routes
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import instants
+from chalicelib.base.errors import NotFound
+from chalicelib.base.services import Services
 from chalicelib.intake import batches
-from chalicelib.lake import accept, people
-from chalicelib.services import Services
+from chalicelib.lake import accept, known
+from chalicelib.web.http import INGEST, Answer, Call, Routes
 
 ROUTES = Routes()
 
@@ -28,7 +28,7 @@ def purge(call: Call, participant_id: str) -> None:
     services, domain = call.services, call.domain
     place = (f"purged/{domain}", participant_id)
     if services.store.get(*place) is None:
-        if not people.is_known(services, domain, participant_id):
+        if not known.is_known(services, domain, participant_id):
             raise NotFound
         now = instants.text(services.now())
         due = {"due_kind": "purge", "due_at": now, "domain": domain}

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from chalicelib import instants
-from chalicelib.aws import Attr
+from chalicelib.aws.store import Attr
+from chalicelib.base import instants
+from chalicelib.base.services import Services
 from chalicelib.lake import layout
-from chalicelib.services import Services
 
 # A batch is compacted within so long, and sooner when a process has written so many of them.
 IN = timedelta(minutes=5)

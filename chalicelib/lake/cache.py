@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from chalicelib.services import Services
+from chalicelib.base.services import Services
 
 MOST_BYTES = 2 << 30
 # A purge is done within a day everywhere: so is what is kept here.

@@ -8,13 +8,13 @@ from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chalicelib import instants, telemetry
-from chalicelib.aws import Lost
-from chalicelib.catalog import Catalog
+from chalicelib.aws.bucket import Lost
+from chalicelib.base import instants, telemetry
+from chalicelib.base.catalog import Catalog
+from chalicelib.base.services import Services
 from chalicelib.datasets import fold
-from chalicelib.lake import fresh, layout, manifest, reading, rows
+from chalicelib.lake import layout, manifest, new_events, rows, views
 from chalicelib.lake.manifest import Events, Leaving, Manifest, People, Rows
-from chalicelib.services import Services
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -173,7 +173,7 @@ class _Step:
     def carry_out(self) -> Manifest:
         """The manifest that this step leads to; its parts are stored when this returns."""
         before = self.task.before
-        with reading.connection(self.folder, self.services.settings.memory_limit) as con:
+        with views.connection(self.folder, self.services.settings.memory_limit) as con:
             people = self._participants(con)
             events = self._events(con)
         now = instants.text(self.now)
@@ -186,7 +186,7 @@ class _Step:
 
     def _participants(self, con: "DuckDBPyConnection") -> tuple[People, ...]:
         parts = self.task.before.participants
-        reading.table_of(con, "purged", "participant_id", self.task.purged)
+        views.table_of(con, "purged", "participant_id", self.task.purged)
         arrived = self._staged(con) if self.task.batches["participants"] else 0
         rewritten = set(absorbed([part.rows for part in parts], arrived)) if arrived else set()
         rewritten |= self._outdated(con)
@@ -234,7 +234,7 @@ class _Step:
         batches = self._batches("events")
         new = self.folder / "new.parquet"
         ids = [self._local(part.ids.key) for part in parts]
-        arrived = fresh.write(con, rows.of_batches(batches, "events"), ids, self._files_of, new)
+        arrived = new_events.write(con, rows.of_batches(batches, "events"), ids, self._files_of, new)
         shutil.rmtree(batches)
         if not arrived:
             return parts
@@ -267,7 +267,7 @@ class _Step:
         """The part with its fold, and what lies ahead of it."""
         assert part.participation is not None  # noqa: S101 (only parts that have some are folded)
         source = f"SELECT * FROM '{self._own(part.participation)}'"
-        until = reading.literal(self.now - UNFOLDED)
+        until = views.literal(self.now - UNFOLDED)
         _, last = _bounds(con, f"{source} WHERE occurred_at <= {until}")
         ahead = self._made_or_none(con, "ahead", f"{source} WHERE occurred_at > {until}")
         if last is None:
@@ -303,7 +303,7 @@ class _Step:
         """A folder with the kind's batches."""
         folder = self.folder / kind
         folder.mkdir()
-        reading.fetch(self.services, {}, reading.batch_copies(folder, self.task.batches[kind]))
+        views.fetch(self.services, {}, views.batch_copies(folder, self.task.batches[kind]))
         return folder
 
     def _own(self, made: Rows) -> Path:
@@ -316,7 +316,7 @@ class _Step:
         """A local copy of a part's object."""
         path = self.folder / f"part-{key.replace('/', '-').rpartition('parts-')[2]}"
         if not path.exists():
-            reading.fetch(self.services, {key: path}, {})
+            views.fetch(self.services, {key: path}, {})
         return path
 
 

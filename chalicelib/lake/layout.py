@@ -33,7 +33,7 @@ another type has another generation, and the values of the earlier one are not i
 from dataclasses import dataclass
 from typing import Literal
 
-from chalicelib.catalog import Attribute
+from chalicelib.base.catalog import Attribute
 
 Kind = Literal["participants", "events"]
 KINDS: tuple[Kind, ...] = ("participants", "events")

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from chalicelib.aws import Attr, Lost
+from chalicelib.aws.bucket import Lost
+from chalicelib.aws.store import Attr
+from chalicelib.base.services import Services
 from chalicelib.lake import layout
-from chalicelib.services import Services
 
 
 @dataclass(frozen=True, slots=True)

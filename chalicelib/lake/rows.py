@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from chalicelib.catalog import Attribute, Catalog
+from chalicelib.base.catalog import Attribute, Catalog
+from chalicelib.base.table import PHYSICAL, quoted
 from chalicelib.lake import layout
-from chalicelib.table import PHYSICAL, quoted
 
 PERSON = ("participant_id", "email", "membership", "created_at", "subscribed_at", "subscription_ended_at", "updated_at")
 ARRIVAL = ("accepted", "line")

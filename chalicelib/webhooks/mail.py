@@ -4,8 +4,9 @@ import html
 import json
 from typing import Any
 
-from chalicelib.aws import Item, Unsent
-from chalicelib.services import Services
+from chalicelib.aws.messages import Unsent
+from chalicelib.aws.store import Item
+from chalicelib.base.services import Services
 from chalicelib.webhooks.call import Answer
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from chalicelib import instants
-from chalicelib.aws import Attr, Item
-from chalicelib.errors import NotFound
-from chalicelib.services import Services
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants
+from chalicelib.base.errors import NotFound
+from chalicelib.base.services import Services
 
 KEPT = timedelta(days=90)
 MAX_BODY_BYTES = 19_000

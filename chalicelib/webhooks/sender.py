@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib import instants, telemetry
-from chalicelib.aws import Attr, Item
-from chalicelib.services import Services
-from chalicelib.webhooks import call, endpoints, mail, outbox, retry, signature
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.services import Services
+from chalicelib.webhooks import call, mail, outbox, retry, routes, signature
 from chalicelib.webhooks.call import Answer
 
 # Longer than an attempt can take: past it, whoever had the delivery is dead.
@@ -66,7 +66,7 @@ def _target(services: Services, item: Item) -> Target | None:
     if item["endpoint_id"] == outbox.ONCE:
         domain = services.store.get(f"domain/{item['domain']}", "domain")
         return Target(item["url"], (domain["webhook_secret"],)) if domain else None
-    endpoint = services.store.get(*endpoints.place(item["domain"], item["endpoint_id"]))
+    endpoint = services.store.get(*routes.place(item["domain"], item["endpoint_id"]))
     if endpoint is None or not endpoint["enabled"]:
         return None
     secrets = [endpoint["secret"]]
@@ -130,7 +130,7 @@ def _finish(services: Services, item: Item, answer: Answer, status: str, followi
 
 def _note(services: Services, item: Item, verdict: retry.Verdict, now: datetime) -> None:
     """Keep book of an endpoint that only fails, and stop sending to one that asks for it or has failed for days."""
-    key = endpoints.place(item["domain"], item["endpoint_id"])
+    key = routes.place(item["domain"], item["endpoint_id"])
     exists = Attr("pk").exists()
     if verdict == "delivered":
         services.store.update(key, {}, ("failing_since",), when=exists & Attr("failing_since").exists())
@@ -147,7 +147,7 @@ def _note(services: Services, item: Item, verdict: retry.Verdict, now: datetime)
 
 
 def _disable(services: Services, item: Item, reason: str) -> None:
-    if not endpoints.disable(services, item["domain"], item["endpoint_id"], reason):
+    if not routes.disable(services, item["domain"], item["endpoint_id"], reason):
         return
     domain = services.store.get(f"domain/{item['domain']}", "domain") or {}
     if domain.get("contact_email"):

@@ -24,8 +24,8 @@ DOMAINS = {"demo": "Demo community", "other": "Another community"}
 
 def make_domains(stack: Stack) -> dict[str, str]:
     """Make the domains of a fresh stack: the first admin key of each, by its id."""
-    from chalicelib.services import Services
-    from chalicelib.settings import settings_from
+    from chalicelib.base.services import Services
+    from chalicelib.base.settings import settings_from
     from infra.operator import make_domain
 
     # The operator finds AWS as everything does, by the environment.

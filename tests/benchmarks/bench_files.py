@@ -13,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from chalicelib.exports.formats import FORMATS, OPTIONS
-from chalicelib.table import Choice, Column
+from chalicelib.base.table import Choice, Column
+from chalicelib.files.formats import FORMATS, OPTIONS
 
 ZONE = "America/Vancouver"
 AT_LEAST = 5.0

@@ -96,7 +96,7 @@ def seconds_of_export(folder: Path, participants: int, events: int) -> float:
 
 def exported(community: Community) -> dict:
     """The run of an export of all metrics, at its end."""
-    from chalicelib.exports import worker
+    from chalicelib.runs import worker
 
     run = community.call("POST", "/v1/exports", {**export(), "run": True}).json()["run"]
     worker.work(community.deployment.services, community.domain, run["id"], run["id"])
@@ -263,8 +263,8 @@ def jobs_done(community: Community) -> None:
 def read_file(path: str, form: str, kind: str, accepted: str) -> None:
     """Read one file as an import does; print rows, seconds and the process's peak memory. The accepted rows and the
     rejects are left beside it."""
-    from chalicelib.catalog import Attribute, Catalog
-    from chalicelib.intake import import_files
+    from chalicelib.base.catalog import Attribute, Catalog
+    from chalicelib.imports import reader as import_files
 
     class Quiet:
         def at(self, percent: int) -> None:

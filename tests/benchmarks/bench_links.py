@@ -51,15 +51,15 @@ def run(count: int) -> str:
     """Carry out a run's work; the digest of its file."""
     from chalicelib.conversations import pid, tables
     from chalicelib.datasets import conversation_links
-    from chalicelib.exports.formats import FORMATS, CsvOptions
-    from chalicelib.lake import reading
+    from chalicelib.files.formats import FORMATS, CsvOptions
+    from chalicelib.lake import views
 
     sink = Sink()
     key = pid.key(bytes(range(32)), 1, "demo", "cnv_1")
     table = conversation_links.table(pid.link("https://panel.example", "k3x9a2b7c4", ""))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with reading.connection(folder, MEMORY) as con:
+        with views.connection(folder, MEMORY) as con:
             tables.put_issued(con, folder, key, count)
             con.execute(f"CREATE TEMP TABLE result AS {table.sql}", table.parameters)
             FORMATS["csv"].write(con, table.columns, CsvOptions(), "UTC", folder, sink)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import duckdb
 
+from chalicelib.base.zones import months_back
 from chalicelib.datasets.participants import MEMBERSHIPS, PARTICIPATION, Selection, table
-from chalicelib.exports import csv_file
-from chalicelib.exports.formats import CsvOptions
-from chalicelib.zones import months_back
+from chalicelib.files import csv_file
+from chalicelib.files.formats import CsvOptions
 from tests.benchmarks.community import open_community, write_community
 
 AT_LEAST = 8.0

@@ -15,11 +15,11 @@ from pathlib import Path
 import duckdb
 
 from chalicelib import door, jobs
+from chalicelib.base.services import Services
+from chalicelib.base.table import Column
 from chalicelib.datasets import segments
 from chalicelib.datasets.participants import SYSTEM
-from chalicelib.http import Principal, Request
-from chalicelib.services import Services
-from chalicelib.table import Column
+from chalicelib.web.http import Principal, Request
 from tests.benchmarks import bench_worker
 
 PARTICIPANTS = 100_000

@@ -20,11 +20,11 @@ from pathlib import Path
 import boto3
 
 from chalicelib import jobs
-from chalicelib.aws import Aws
-from chalicelib.exports import runs, worker
+from chalicelib.aws.clients import Aws
+from chalicelib.base.services import Services
+from chalicelib.base.settings import settings_from
 from chalicelib.lake import layout
-from chalicelib.services import Services
-from chalicelib.settings import settings_from
+from chalicelib.runs import runs, worker
 from infra.local.cloud import CREDENTIALS, created, ready, server_process
 from infra.local.stack import PROJECT
 from infra.local.template import Scope, read_template

@@ -95,9 +95,9 @@ def test_the_same_idempotency_key_makes_one_conversation(community: Community):
 
 def test_a_registration_that_died_before_it_could_answer_is_found_again(community: Community):
     """The same seed again, which is what a repeated Idempotency-Key brings, finds what it made and nobody else's."""
+    from chalicelib.base.errors import Conflict
+    from chalicelib.base.ids import Seed
     from chalicelib.conversations import registry
-    from chalicelib.errors import Conflict
-    from chalicelib.ids import Seed
 
     services = community.deployment.services
     made = [registry.add(services, community.domain, body(id="once"), Seed(1, b"s" * 16)) for _ in range(2)]

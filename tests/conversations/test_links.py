@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from chalicelib.base.errors import Conflict
+from chalicelib.base.settings import Settings
 from chalicelib.conversations import links as links_module
 from chalicelib.conversations import pid, registry, tables
 from chalicelib.conversations.registry import Issue
 from chalicelib.datasets import conversation_links
-from chalicelib.errors import Conflict
-from chalicelib.lake import reading
-from chalicelib.settings import Settings
+from chalicelib.lake import views
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
 from tests.deployed import Community, pointers, problem
 
@@ -231,7 +231,7 @@ def test_a_file_of_many_links_is_in_the_order_in_which_they_were_issued(tmp_path
     """More than DuckDB reads in one go: the first n of a larger file are the file of n."""
     count = 200_000
     key = pid.key(bytes(range(32)), 1, "demo", "cnv_1")
-    with reading.connection(tmp_path, "1GB") as con:
+    with views.connection(tmp_path, "1GB") as con:
         tables.put_issued(con, tmp_path, key, count)
         table = conversation_links.table("https://host/c/code?pid=")
         con.execute(f"CREATE TEMP TABLE result AS {table.sql}", table.parameters)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from chalicelib import telemetry
+from chalicelib.base import telemetry
 from chalicelib.conversations import devices, pid, registry
 from tests.conversations.panel import DESTINATION, OWN, Device, before, conversation, nonce_of, opened, pid_of
 from tests.deployed import Community

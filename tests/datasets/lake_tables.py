@@ -5,7 +5,7 @@ from datetime import UTC
 
 import duckdb
 
-from chalicelib.table import PHYSICAL
+from chalicelib.base.table import PHYSICAL
 
 PARTICIPANT_FIELDS = {
     "participant_id": "VARCHAR",

@@ -2,8 +2,8 @@
 
 import duckdb
 
+from chalicelib.base.table import PHYSICAL
 from chalicelib.datasets import conversation_links
-from chalicelib.table import PHYSICAL
 
 
 def test_each_link_is_the_stem_and_its_pid_in_the_order_of_the_view():

@@ -7,8 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 import duckdb
 import pytest
 
+from chalicelib.base.table import PHYSICAL
 from chalicelib.datasets import conversation_participants as dataset
-from chalicelib.table import PHYSICAL
 
 START = datetime(2026, 3, 1, 12)
 AS_OF = datetime(2026, 3, 31, 12, tzinfo=UTC)

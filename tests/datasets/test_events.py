@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chalicelib.base.table import PHYSICAL
 from chalicelib.datasets import codes, events
-from chalicelib.table import PHYSICAL
 from tests.datasets import segment_oracle
 from tests.datasets.lake_tables import event, opened, person
 from tests.datasets.test_codes import UNDEFINED

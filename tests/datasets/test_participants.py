@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import duckdb
 import pytest
 
+from chalicelib.base.table import PHYSICAL, Choice, Column
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.participants import MEMBERSHIPS, PARTICIPATION, SYSTEM, Selection, selected, table
-from chalicelib.table import PHYSICAL, Choice, Column
 from tests.datasets.oracle import Community, Happening, Person, opened
 
 AS_OF = datetime(2026, 11, 21, 16, 36, 13, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from chalicelib.base.table import PHYSICAL
 from chalicelib.datasets import raw
-from chalicelib.table import PHYSICAL
 from tests.datasets import segment_oracle
 from tests.datasets.lake_tables import event, opened, person
 from tests.datasets.test_segments import AS_OF, CATALOG, PROFILE, TYPES, random_event, random_person, random_segment

@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from chalicelib.base.table import Choice, Column
 from chalicelib.datasets import segments
 from chalicelib.datasets.params import Parameters
 from chalicelib.datasets.participants import MEMBERSHIPS, SYSTEM
 from chalicelib.datasets.segments import check, compile, count_sql, filters_applied
-from chalicelib.table import Choice, Column
 from tests.datasets import segment_oracle
 from tests.datasets.lake_tables import event, fill, opened, person
 

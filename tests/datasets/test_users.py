@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from chalicelib.base.table import PHYSICAL, Column
 from chalicelib.datasets import segments, users
 from chalicelib.datasets.participants import PARTICIPATION, SYSTEM
-from chalicelib.table import PHYSICAL, Column
 from tests.datasets import segment_oracle
 from tests.datasets.lake_tables import event, opened, person
 from tests.datasets.test_segments import AS_OF, CATALOG, PROFILE, TYPES, random_event, random_person, random_segment

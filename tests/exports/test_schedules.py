@@ -166,7 +166,7 @@ def test_a_scheduled_run_that_fails_is_announced(deployment: Deployment):
     deployment.clock.now = due = datetime(2026, 11, 23, 13, tzinfo=UTC)
     run = schedules.fire(deployment.services, "demo", export["id"], due)
     assert run is not None
-    from chalicelib.exports import runs as life
+    from chalicelib.runs import runs as life
 
     for attempt in range(4):
         # Its workers die: the lease runs out each time.
@@ -184,13 +184,13 @@ def test_a_scheduled_run_that_fails_is_announced(deployment: Deployment):
 
 
 def test_a_schedule_that_could_not_start_a_run_is_announced(deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
-    from chalicelib.exports import admission
+    from chalicelib.runs import slots
 
     key = deployment.domain()
     webhook = deployment.call("POST", "/v1/webhooks", key, {"url": URL}).json()
     export = saved(deployment, key, deliver={"webhook_ids": [webhook["id"]]})
     deployment.call("POST", f"/v1/exports/{export['id']}/runs", key)
-    monkeypatch.setattr(admission, "MAX_WAITING", 1)
+    monkeypatch.setattr(slots, "MAX_WAITING", 1)
     deployment.clock.now = due = datetime(2026, 11, 23, 13, tzinfo=UTC)
     schedules.fire(deployment.services, "demo", export["id"], due)
     sweeper.sweep(deployment.services)

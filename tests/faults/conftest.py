@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib import telemetry
-from chalicelib.exports import worker
-from chalicelib.exports.formats import FORMATS
+from chalicelib.base import telemetry
+from chalicelib.files.formats import FORMATS
+from chalicelib.runs import worker
 from tests.faults.world import Light, Site, site, write_light
 
 

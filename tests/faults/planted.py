@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib import idempotency, sweeper
-from chalicelib.aws import Attr, Bucket, Item, Upload, Write
-from chalicelib.exports import admission, announce, runs, worker
+from chalicelib import sweeper
+from chalicelib.aws.bucket import Bucket, Upload
+from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.runs import announce, runs, worker
+from chalicelib.runs import slots as admission
+from chalicelib.web import idempotency
 from tests.faults import scenarios
 from tests.faults.sweep import Scenario
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.http import Answer
+from chalicelib.web.http import Answer
 from tests.faults.injection import Script
 from tests.faults.world import World
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chalicelib.exports import admission
+from chalicelib.runs import slots
 from tests.faults import scenarios
 from tests.faults.injection import KINDS
 from tests.faults.sweep import Scenario, calls_of, places, sweep
@@ -26,7 +26,7 @@ def test_all_ends_well_whatever_goes_wrong_at_one_call(light: Site, scenario: Sc
 @pytest.mark.parametrize("kind", KINDS)
 def test_slots_are_given_back_and_nobody_waits_for_ever(light: Site, kind: str, monkeypatch: pytest.MonkeyPatch):
     """Four runs where one may run at once; faults at the calls that give, take or wait for a slot."""
-    monkeypatch.setattr(admission, "AT_ONCE", 1)
+    monkeypatch.setattr(slots, "AT_ONCE", 1)
     of_slots = re.compile("(UpdateItem|GetItem) slots|(Query|DeleteItem) waiting|SendMessage")
     calls = [n for n, name in enumerate(calls_of(light, scenarios.crowd)) if of_slots.fullmatch(name)]
     at = places(calls, 2, KINDS.index(kind))

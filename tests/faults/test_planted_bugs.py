@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chalicelib.exports import admission
+from chalicelib.runs import slots
 from tests.faults import scenarios
 from tests.faults.injection import KINDS, Fault
 from tests.faults.planted import BUGS, Bug
@@ -15,7 +15,7 @@ from tests.faults.world import Site
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_a_planted_bug_is_noticed(light: Site, bug: Bug, monkeypatch: pytest.MonkeyPatch):
     """The bug's docstring says what is wrong; without it nothing breaks under the very fault that gives it away."""
-    monkeypatch.setattr(admission, "AT_ONCE", bug.at_once)
+    monkeypatch.setattr(slots, "AT_ONCE", bug.at_once)
     with monkeypatch.context() as patch:
         bug.plant(patch)
         telling = _first(light, bug)

@@ -2,7 +2,7 @@
 
 import pytest
 
-import chalicelib.aws
+import chalicelib.aws.bucket
 from tests.faults import scenarios
 from tests.faults.injection import KINDS, Fault
 from tests.faults.sweep import calls_of, places, play, sweep
@@ -23,7 +23,7 @@ def test_a_file_in_parts_is_whole_or_not_there(light: Site, kind: str, monkeypat
     import moto.s3.models
 
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1)
-    monkeypatch.setattr(chalicelib.aws, "PART_BYTES", 300)
+    monkeypatch.setattr(chalicelib.aws.bucket, "PART_BYTES", 300)
     world = light.world()
     scenarios.plain(world)
     trace = world.injector.trace

@@ -22,12 +22,13 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 from chalicelib import door, sweeper
 from chalicelib.accounts import keys
-from chalicelib.aws import Aws
-from chalicelib.errors import Refusal
-from chalicelib.exports import routes, runs, worker
-from chalicelib.http import Answer, Call, Principal, Request
-from chalicelib.services import Services
-from chalicelib.settings import Settings
+from chalicelib.aws.clients import Aws
+from chalicelib.base.errors import Refusal
+from chalicelib.base.services import Services
+from chalicelib.base.settings import Settings
+from chalicelib.exports import routes
+from chalicelib.runs import runs, worker
+from chalicelib.web.http import Answer, Call, Principal, Request
 from tests.conftest import Clock, Deployment, resources
 from tests.faults.injection import Crash, Fault, Injector
 

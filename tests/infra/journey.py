@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 import boto3
 
 import app
-from chalicelib import instants
-from chalicelib.exports import config, runs
-from chalicelib.services import Services
+from chalicelib.base import instants
+from chalicelib.base.services import Services
+from chalicelib.exports import config
+from chalicelib.runs import runs
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event

@@ -11,8 +11,8 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib.aws import Attr
-from chalicelib.exports import runs
+from chalicelib.aws.store import Attr
+from chalicelib.runs import runs
 from infra import operator
 from infra.local.stack import PROJECT
 from tests.conftest import Deployment

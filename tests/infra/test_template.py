@@ -16,7 +16,7 @@ import yaml
 from moto import mock_aws
 
 import app
-from chalicelib.settings import settings_from
+from chalicelib.base.settings import settings_from
 from infra.local.functions import described
 from infra.local.stack import PROJECT
 from infra.local.template import Scope, read_template

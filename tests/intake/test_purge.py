@@ -5,11 +5,12 @@ import json
 import pytest
 
 from chalicelib import jobs, sweeper
-from chalicelib.exports import erasure, runs
-from chalicelib.http import Call, Principal
-from chalicelib.intake import import_files, imports, purge
+from chalicelib.imports import imports, reader
+from chalicelib.intake import purge
+from chalicelib.runs import erasure, runs
+from chalicelib.web.http import Call, Principal
 from tests.deployed import _items, problem
-from tests.intake.test_imports import csv_of, imported, rejected
+from tests.imports.test_imports import csv_of, imported, rejected
 from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
 
 CANARY = "canary-of-the-purged"
@@ -171,7 +172,7 @@ def test_the_files_of_runs_that_began_before_are_erased_and_later_ones_stay(comm
 
 def test_a_purge_that_a_compaction_did_not_know_of_is_carried_out_by_the_next_one(community):
     """The compaction has read who is purged, and the purge comes before it commits."""
-    from chalicelib.datasets import kinds
+    from chalicelib import kinds
     from chalicelib.intake import attributes
     from chalicelib.lake import compaction
 
@@ -282,7 +283,7 @@ def test_a_rejected_row_of_a_feed_that_lags_does_not_show_a_purged_participant(c
     rows = csv_of(header, ["p1", "subscribed", f"{CANARY}@example.org", "old"], ["p2", "subscribed", "b@x.org", "old"])
     found = imported(community, "participants", "csv", rows)
     shown = {line: row for line, _, row in rejected(community, found)}
-    assert shown == {2: import_files.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
+    assert shown == {2: reader.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
     assert found_in_storage(community, CANARY.encode()) != []
     a_day(community)
     assert found_in_storage(community, CANARY.encode()) == []

@@ -10,7 +10,7 @@ import pyreadstat
 import pytest
 
 from chalicelib import jobs
-from chalicelib.lake import compaction, layout, manifest, reading
+from chalicelib.lake import compaction, layout, manifest, views
 from tests.deployed import Community
 
 NAMES = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "chat_over_quota"]
@@ -165,7 +165,7 @@ def test_a_compaction_that_was_overtaken_erases_what_it_made(community):
 
 
 def known(community):
-    from chalicelib.datasets import kinds
+    from chalicelib import kinds
     from chalicelib.intake import attributes
 
     services = community.deployment.services
@@ -233,7 +233,7 @@ def test_a_metrics_run_reads_folds_and_no_history(community, tmp_path):
     folder = tmp_path / "job"
     folder.mkdir()
     services = community.deployment.services
-    reading.download(services, community.domain, reading.Wanted(folded=services.now()), folder)
+    views.download(services, community.domain, views.Wanted(folded=services.now()), folder)
     (part,) = manifest.current(services, community.domain).events
     sizes = {entry.stat().st_size for entry in (folder / "parts").iterdir()}
     assert part.fold.rows == 1

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from moto import mock_aws
 
-from chalicelib import instants, jobs
-from chalicelib.aws import Aws
-from chalicelib.datasets import kinds
+from chalicelib import jobs, kinds
+from chalicelib.aws.clients import Aws
+from chalicelib.base import instants
+from chalicelib.base.services import Services
 from chalicelib.datasets.fold import COLUMNS
 from chalicelib.datasets.participants import Selection, table
-from chalicelib.http import Call, Principal
-from chalicelib.intake import attributes, events, imports, participants, purge
-from chalicelib.lake import compaction, layout, manifest, reading
+from chalicelib.imports import imports
+from chalicelib.intake import attributes, events, participants, purge
+from chalicelib.lake import compaction, layout, manifest, views
 from chalicelib.lake.accept import accept
-from chalicelib.services import Services
+from chalicelib.web.http import Call, Principal
 from tests.conftest import Clock, resources
 from tests.faults.injection import Crash, Fault, Injector
 
@@ -287,13 +288,13 @@ class Lake(RuleBasedStateMachine):
         self._tick()
         self.site.reads += 1
         as_of = self.clock.now - timedelta(hours=back)
-        wanted = reading.Wanted(events=compared == "events", folded=as_of if compared == "metrics" else None)
+        wanted = views.Wanted(events=compared == "events", folded=as_of if compared == "metrics" else None)
         with tempfile.TemporaryDirectory(dir=self.site.settings.scratch) as name:
             folder = Path(name)
-            reading.download(self.services, self.domain, wanted, folder)
-            with reading.connection(folder, "500MB") as con:
+            views.download(self.services, self.domain, wanted, folder)
+            with views.connection(folder, "500MB") as con:
                 catalog, purged = self._known()
-                reading.create_views(con, folder, catalog, purged, [])
+                views.create_views(con, folder, catalog, purged, [])
                 getattr(self, f"_check_{compared}")(con, as_of, catalog)
 
     def _check_people(self, con, as_of, catalog) -> None:

@@ -12,8 +12,8 @@ import boto3
 import duckdb
 import pytest
 
-from chalicelib.lake import reading
-from tests.intake.test_imports import csv_of, imported
+from chalicelib.lake import views
+from tests.imports.test_imports import csv_of, imported
 from tests.intake.test_purge import purged
 from tests.lake.test_compaction import compacted, happened, instant, known, someone
 
@@ -81,9 +81,9 @@ def expected(community, folder: Path) -> tuple[list, list]:
     """Participants who are not purged, and events, as an export's query sees them."""
     folder.mkdir()
     services = community.deployment.services
-    reading.download(services, community.domain, reading.Wanted(events=True), folder)
-    with reading.connection(folder, "500MB") as con:
-        reading.create_views(con, folder, *known(community)(), [])
+    views.download(services, community.domain, views.Wanted(events=True), folder)
+    with views.connection(folder, "500MB") as con:
+        views.create_views(con, folder, *known(community)(), [])
         people = con.execute(
             f"SELECT {PEOPLE}, \"a_Age\" FROM participants WHERE membership <> 'purged' ORDER BY 1"
         ).fetchall()

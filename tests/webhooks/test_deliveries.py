@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from chalicelib import instants, sweeper
+from chalicelib import sweeper
+from chalicelib.base import instants
 from chalicelib.webhooks import sender
 from chalicelib.webhooks.call import Answer
 from chalicelib.webhooks.retry import STEPS

@@ -1,0 +1,49 @@
+"""Drift: how a file's columns differ from those of the export's last file, though nobody changed the export."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base.services import Services
+from chalicelib.base.table import Column
+from chalicelib.exports.config import place
+
+
+def warnings(services: Services, run: Item, columns: Sequence[Column]) -> list[str]:
+    """What came, went or changed its type since the export's last completed run with the same configuration."""
+    if run["export_id"] is None:
+        return []
+    item = services.store.get(*place(run["domain"], run["export_id"])) or {}
+    last = json.loads(item.get("last_file", "null"))
+    if last is None or last["of"] != _mark(run):
+        return []
+    return compared(last["columns"], {column.name: column.type for column in columns})
+
+
+def remember(services: Services, run: Item, columns: Sequence[Column]) -> None:
+    """Keep the columns of a completed run's file for the next one."""
+    if run["export_id"] is not None:
+        last = json.dumps({"of": _mark(run), "columns": {column.name: column.type for column in columns}})
+        services.store.update(place(run["domain"], run["export_id"]), {"last_file": last}, when=Attr("pk").exists())
+
+
+def compared(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A sentence for each column that differs, in the order of the files."""
+    gone = [
+        f"The column {name} of the last run is gone: the attribute was deleted." for name in before if name not in now
+    ]
+    new = [f"The column {name} is new since the last run." for name in now if name not in before]
+    other = [
+        f"The column {name} is of type {now[name]} now; in the last run it was of type {before[name]}."
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    return [*gone, *new, *other]
+
+
+def _mark(run: Item) -> str:
+    # The dataset alone decides which columns there are; a new title is no drift.
+    dataset = json.loads(run["config"])["dataset"]
+    return hashlib.sha256(json.dumps(dataset, sort_keys=True).encode()).hexdigest()[:16]

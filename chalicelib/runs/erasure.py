@@ -1,0 +1,92 @@
+"""After a purge: the files of runs that began before it, which may hold the participant's data, are erased."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from chalicelib.aws.store import Attr, Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.services import Services
+from chalicelib.datasets import participants
+from chalicelib.imports import imports
+from chalicelib.intake import purge
+from chalicelib.runs import runs
+
+AGAIN = timedelta(minutes=10)
+# No function runs for so long.
+LONGEST = timedelta(hours=1)
+# Columns that say nothing of what a purge takes away, by the kind of the dataset that has them.
+HARMLESS = frozenset({column.name for column in (*participants.SYSTEM, *participants.PARTICIPATION)} - {"EmailAddress"})
+PERSONAL = ("participants", "users", "raw")
+
+
+def erase_files(services: Services, domain: str) -> None:
+    """Erase every file that a purge of the domain asks for; purges that a run may yet outlive stay due."""
+    purges = [item for item in services.store.query(f"purged/{domain}") if "due_at" in item]
+    if not purges:
+        return
+    last = max(item["at"] for item in purges)
+    erased, is_done = 0, True
+    for run_id in _runs_with_files(services, domain):
+        run = services.store.get(*runs.place(domain, run_id))
+        if run is None or run.get("started_at", last) > last:
+            continue
+        if _may_yet_write(services, run):
+            is_done = False
+        elif run["status"] != "completed":
+            # What attempts have left of which none counted.
+            services.bucket.erase(runs.files(domain, run_id))
+            erased += 1
+        elif is_personal(run):
+            runs.expire(services, domain, run)
+            erased += 1
+    is_done = is_done and not _is_reading(services, domain, last)
+    is_done = imports.forget_rejected(services, domain, last) and is_done
+    is_done = _abandon_uploads(services, domain, instants.parse(last)) and is_done
+    for item in purges:
+        _settle(services, item, is_done=is_done)
+    seed = services.seed()
+    now = instants.text(services.now())
+    services.store.put(purge.audited(domain, seed.ulid(), at=now, action="erase_files", count=erased))
+    telemetry.record("files erased after a purge", domain=domain, count=erased)
+
+
+def is_personal(run: Mapping[str, Any]) -> bool:
+    """Whether the run's file may hold an e-mail address or profile attributes."""
+    dataset = json.loads(run["config"])["dataset"]
+    return dataset["kind"] in PERSONAL and not set(json.loads(run["file"])["columns"]) <= HARMLESS
+
+
+def _may_yet_write(services: Services, run: Item) -> bool:
+    """Whether the run has not ended, or has and its worker may not know of it yet."""
+    is_leased = run["status"] == "canceled" and run.get("lease_until", "") > instants.text(services.now())
+    return not runs.ended(run) or run.get("due_kind") == "announce" or is_leased
+
+
+def _abandon_uploads(services: Services, domain: str, last: datetime) -> bool:
+    """Discard what processes that died have sent of a file; False while one from before the purge may yet live."""
+    until = services.now() - LONGEST
+    began = [services.bucket.abandon_uploads(f"{area}/{domain}/", until) for area in ("lake", "exports", "imports")]
+    return all(first is None or first > last for first in began)
+
+
+def _runs_with_files(services: Services, domain: str) -> list[str]:
+    prefix = f"exports/{domain}/"
+    return sorted({key.removeprefix(prefix).partition("/")[0] for key, _ in services.bucket.keys(prefix)})
+
+
+def _is_reading(services: Services, domain: str, last: str) -> bool:
+    """Whether a run that began before the purge has yet to write its file."""
+    held = sorted((services.store.get(f"slots/{domain}", "slots") or {}).get("held", ()))
+    found = services.store.get_many([runs.place(domain, run_id) for run_id in held])
+    return any(run is not None and run["status"] == "processing" and run["started_at"] <= last for run in found)
+
+
+def _settle(services: Services, item: Item, *, is_done: bool) -> None:
+    place = (item["pk"], item["sk"])
+    unchanged = Attr("due_at").eq(item["due_at"])
+    if is_done:
+        services.store.update(place, remove=("due_kind", "due_at"), when=unchanged)
+    else:
+        services.store.update(place, {"due_at": instants.text(services.now() + AGAIN)}, when=unchanged)

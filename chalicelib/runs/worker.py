@@ -1,0 +1,260 @@
+"""Carry out one run: lease, read the lake, compute, write the file, commit once."""
+
+import errno
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chalicelib import kinds
+from chalicelib.aws.bucket import Upload
+from chalicelib.aws.store import Item
+from chalicelib.base import instants, telemetry
+from chalicelib.base.services import Services
+from chalicelib.base.table import Column, Table
+from chalicelib.exports.config import config_of
+from chalicelib.files import codebook
+from chalicelib.files.formats import FORMATS
+from chalicelib.intake import attributes
+from chalicelib.lake import views
+from chalicelib.runs import announce, downloads, drift, runs, slots
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class Superseded(Exception):
+    """The run is ours no more: it was canceled, or our lease ran out and another worker has it."""
+
+
+class Unfinishable(Exception):
+    """The run cannot succeed however often it is tried; code and detail tell its owner why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
+def work(services: Services, domain: str, run_id: str, owner: str) -> None:
+    """Bring the run to its end, unless it has ended or another worker has it. `owner` names this invocation.
+
+    Raises when the attempt failed in a way that another may not: the lease is given back before.
+    """
+    run = runs.lease(services, domain, run_id, owner)
+    if run is None:
+        # It may have been given a slot at the very moment that it ended.
+        settle(services, domain, run_id)
+        return
+    log = {"domain": domain, "run_id": run_id, "fence": run["fence"]}
+    telemetry.record("run started", **log)
+    try:
+        if run["fence"] > runs.MAX_ATTEMPTS:
+            raise Unfinishable("worker_lost", "The run's workers stopped before the end several times. Run it again; "
+                               "if that fails too, choose fewer columns or members.")  # fmt: skip
+        outcome = _attempt(services, run)
+    except Superseded:
+        services.bucket.erase(f"{runs.files(domain, run_id)}{run['fence']}/")
+        outcome = "superseded"
+    except Unfinishable as reason:
+        outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
+    except Exception as error:
+        telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
+        runs.give_back(services, run)
+        raise
+    telemetry.record("run ended", **log, outcome=outcome)
+    telemetry.count(f"Runs{outcome.capitalize()}")
+    settle(services, domain, run_id)
+
+
+def settle(services: Services, domain: str, run_id: str) -> None:
+    """What follows the end of a run: its slot goes to the next, and who is to hear of it is told."""
+    run = services.store.get(*runs.place(domain, run_id))
+    if run is None or not runs.ended(run):
+        return
+    slots.release(services, domain, run_id)
+    if run.get("due_kind") == "announce":
+        announce.announce(services, run)
+
+
+def _attempt(services: Services, run: Item) -> str:
+    beat = Heartbeat(services, run)
+    with services.folder("run") as folder, beat.beating():
+        try:
+            columns, file, warnings = _produce(services, run, folder, beat)
+        except Exception as error:
+            if beat.superseded.is_set():
+                raise Superseded from error
+            raise _judged(error) from error
+    if runs.complete(services, run, file, warnings):
+        drift.remember(services, run, columns)
+        return "completed"
+    raise Superseded
+
+
+def _judged(error: Exception) -> Exception:
+    """The error as it is, or as the reason that no further attempt will help."""
+    import duckdb
+
+    if isinstance(error, duckdb.OutOfMemoryException) or getattr(error, "errno", None) == errno.ENOSPC:
+        return Unfinishable("too_large", "The export needs more memory or disk than a worker has. Choose fewer "
+                            "columns or members, or ask your operator for larger workers.")  # fmt: skip
+    return error
+
+
+# What was made: the file's columns, the row of it, and the warnings.
+Made = tuple[tuple[Column, ...], dict[str, Any], list[str]]
+
+
+def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> Made:
+    """Make the run's file under a key that carries our fence: nobody sees it before the commit."""
+    config = config_of(run)
+    domain = run["domain"]
+    beat.at("loading", 5)
+    catalog = attributes.catalog(services, domain)
+    job = kinds.job(services, domain, config, instants.parse(run["as_of"]), catalog)
+    if isinstance(job, kinds.Impossible):
+        raise Unfinishable("config_outdated", job.detail)
+    views.download(services, domain, job.wanted, folder)
+    with views.connection(folder, services.settings.memory_limit) as con:
+        beat.watch(con)
+        views.create_views(con, folder, catalog, kinds.purged(services, domain), kinds.other(services, domain))
+        job.prepare(con, folder)
+        beat.at("computing", 20)
+        _compute(con, job.table)
+        rows = _count(con)
+        beat.at("writing", 60, rows_total=rows)
+        return _write(services, run, config, job, con, (folder, rows, beat))
+
+
+def _compute(con: "DuckDBPyConnection", table: Table) -> None:
+    con.execute(f"CREATE TEMP TABLE result AS {table.sql}", table.parameters)
+
+
+def _count(con: "DuckDBPyConnection") -> int:
+    found = con.execute("SELECT count(*) FROM result").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _write(
+    services: Services,
+    run: Item,
+    config: Mapping[str, Any],
+    job: "kinds.Job",
+    con: "DuckDBPyConnection",
+    at: tuple[Path, int, "Heartbeat"],
+) -> Made:
+    folder, rows, beat = at
+    form = FORMATS[config["format"]]
+    options = form.options.model_validate(config["format_options"])
+    name = downloads.file_name(config["title"], run["created_at"], form.extension(options))
+    prefix = f"{runs.files(run['domain'], run['id'])}{run['fence']}/"
+    media_type = form.media_type(options)
+    key = f"{prefix}{name}"
+    upload = services.bucket.upload(key, media_type)
+    sink = FileSink(upload, beat)
+    try:
+        warnings = form.write(con, job.table.columns, options, config["timezone"], folder, sink)
+        beat.at("uploading", 97, rows_done=rows)
+        upload.finish()
+    except BaseException:
+        upload.abort()
+        raise
+    entries = codebook.entries(job.table.columns)
+    services.bucket.put(f"{prefix}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json")
+    file = {
+        "name": name,
+        "format": config["format"],
+        "bytes": sink.bytes,
+        "rows": rows,
+        "sha256": sink.digest.hexdigest(),
+        "columns": [column.name for column in job.table.columns],
+        "key": key,
+        "media_type": media_type,
+    }
+    drifted = drift.warnings(services, run, job.table.columns)
+    return job.table.columns, file, [*job.warnings, *drifted, *warnings]
+
+
+class FileSink:
+    """Where a writer's bytes go: counted, hashed, uploaded; it stops the writer once the run is ours no more."""
+
+    def __init__(self, upload: Upload, beat: "Heartbeat") -> None:
+        self.upload = upload
+        self.beat = beat
+        self.bytes = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the file."""
+        self.beat.check()
+        self.digest.update(data)
+        self.bytes += len(data)
+        self.upload.write(data)
+
+
+class Heartbeat:
+    """Renews the lease and tells the progress while an attempt runs; notices when the run is ours no more.
+
+    A query that computes then is interrupted, and a writer stops at its next bytes, so that a cancelled run stops
+    within a heartbeat.
+    """
+
+    def __init__(self, services: Services, run: Item) -> None:
+        self.services = services
+        self.run = run
+        self.superseded = threading.Event()
+        self._progress: dict[str, Any] = {}
+        self._con: DuckDBPyConnection | None = None
+        self._stop = threading.Event()
+
+    def at(self, phase: str, percent: int, **rows: int) -> None:
+        """The attempt has come to a phase; Superseded when it is ours no more."""
+        self._progress = {**self._progress, "phase": phase, "percent": percent, **rows}
+        self._renew()
+        self.check()
+
+    def watch(self, con: "DuckDBPyConnection") -> None:
+        """The connection whose query to interrupt."""
+        self._con = con
+
+    def check(self) -> None:
+        """Superseded when the run is known to be ours no more."""
+        if self.superseded.is_set():
+            raise Superseded
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew in the background for as long as the context lasts."""
+        thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self.services.settings.heartbeat_seconds):
+            try:
+                self._renew()
+            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
+                telemetry.alarm("heartbeat failed", run_id=self.run["id"], **telemetry.failure(error))
+
+    def _renew(self) -> None:
+        if not runs.renew(self.services, self.run, self._progress_now()):
+            self.superseded.set()
+            if self._con is not None and self._progress.get("phase") == "computing":
+                # Not while it writes: an aborted COPY can lock DuckDB up (see stream).
+                self._con.interrupt()
+
+    def _progress_now(self) -> dict[str, Any]:
+        progress = dict(self._progress)
+        if progress.get("phase") == "computing" and self._con is not None:
+            done = self._con.query_progress()
+            if 0 < done <= 100:
+                progress["percent"] = max(progress["percent"], 20 + int(done * 0.4))
+        return progress

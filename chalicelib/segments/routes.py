@@ -1,0 +1,134 @@
+"""Saved segments, and the count that stands beside a Filters button."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, StringConstraints
+
+from chalicelib import kinds
+from chalicelib.aws.store import Item
+from chalicelib.base import instants, zones
+from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.services import Services
+from chalicelib.datasets import segments
+from chalicelib.exports.config import MAX_CONFIG_BYTES
+from chalicelib.intake import attributes
+from chalicelib.lake import views
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+
+ROUTES = Routes()
+Instant = Annotated[datetime, BeforeValidator(instants.parse)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*\S[^\x00]*$")]
+
+
+class SegmentBody(Body):
+    """What `POST /v1/segments` takes."""
+
+    name: Name
+    segment: dict[str, Any] | None
+
+
+class CountBody(Body):
+    """What `POST /v1/segments/count` takes."""
+
+    segment: dict[str, Any] | None
+    as_of: Instant | None = None
+    timezone: str = "UTC"
+
+
+def _checked(call: Call, value: Any, more: list[Fault]) -> segments.Segment | None:
+    catalog = attributes.catalog(call.services, call.domain)
+    segment, faults = segments.check(value, kinds.comparable(catalog))
+    if faults or more:
+        raise Invalid([*faults, *more])
+    return segment
+
+
+@ROUTES.add("POST", "/v1/segments/count", READ, "Count the users of a segment", body=CountBody)
+def count_users(call: Call) -> Answer:
+    """How many users a segment has now (purged ones never), and how many filters it applies."""
+    body: CountBody = call.body
+    zone_faults = [] if zones.is_zone(body.timezone) else [Fault("/timezone", "must be the name of an IANA time zone")]
+    segment = _checked(call, body.segment, zone_faults)
+    as_of = body.as_of or call.services.now()
+    users = _count(call.services, call.domain, segment, as_of, body.timezone)
+    return Answer(200, {"users": users, "filters_applied": segments.filters_applied(segment)})
+
+
+def _count(services: Services, domain: str, segment: segments.Segment | None, as_of: datetime, zone: str) -> int:
+    catalog = attributes.catalog(services, domain)
+    with services.folder("count") as folder:
+        views.download(services, domain, views.Wanted(events=segment is not None), folder)
+        with views.connection(folder, services.settings.memory_limit) as con:
+            purged = kinds.purged(services, domain)
+            views.create_views(con, folder, catalog, purged, [])
+            condition = segments.compile(segment, as_of, zone)
+            found = con.execute(segments.count_sql(condition), condition.parameters).fetchone()
+    return int(found[0]) if found else 0
+
+
+@ROUTES.add("POST", "/v1/segments", EDIT, "Save a segment", body=SegmentBody, status=201, creates="stored")
+def save_segment(call: Call) -> Answer:
+    """Save a segment under a numeric id, the one that raw exports name."""
+    text = json.dumps(call.body.segment)
+    large = [Fault("/segment", f"is past {MAX_CONFIG_BYTES} bytes")] if len(text) > MAX_CONFIG_BYTES else []
+    _checked(call, call.body.segment, large)
+    # A number of 16 digits, which a double holds, made of the time and three random digits: it sorts by creation, no
+    # two requests wait for each other, and the same request makes the same one.
+    number = call.seed.milliseconds * 1000 + int.from_bytes(call.seed.entropy) % 1000
+    item: Item = {
+        "pk": f"segments/{call.domain}",
+        "sk": f"{number:016d}",
+        "mark": call.seed.entropy.hex(),
+        "name": call.body.name,
+        "segment": text,
+        "created_at": instants.text(call.services.now()),
+    }
+    if not call.services.store.put_new(item):
+        item = get(call.services, call.domain, number)
+        if item["mark"] != call.seed.entropy.hex():
+            raise Conflict("Another segment was saved in the same millisecond; ask again.")
+    return Answer(201, shown(item))
+
+
+@ROUTES.add("GET", "/v1/segments", READ, "List saved segments", query=("limit", "cursor"))
+def list_segments(call: Call) -> Answer:
+    """The domain's saved segments, newest first."""
+    items, after = listing(call, f"segments/{call.domain}", "")
+    return page(((place, shown(item)) for place, item in items), after)
+
+
+@ROUTES.add("GET", "/v1/segments/{segment_id}", READ, "Read a saved segment")
+def read_segment(call: Call) -> Answer:
+    """One saved segment."""
+    return Answer(200, shown(get(call.services, call.domain, call.path["segment_id"])))
+
+
+@ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", status=204)
+def delete_segment(call: Call) -> Answer:
+    """Delete it; exports that were made with it keep their copy."""
+    item = get(call.services, call.domain, call.path["segment_id"])
+    call.services.store.delete(item["pk"], item["sk"])
+    return Answer(204)
+
+
+def get(services: Services, domain: str, segment_id: object) -> Item:
+    """The saved segment's item; NotFound when the domain has none of that number."""
+    text = str(segment_id)
+    found = None
+    if text.isascii() and text.isdigit() and len(text) <= 16:
+        found = services.store.get(f"segments/{domain}", f"{int(text):016d}")
+    if found is None:
+        raise NotFound
+    return found
+
+
+def shown(item: Item) -> dict[str, Any]:
+    """A saved segment as callers see it."""
+    return {
+        "segment_id": int(item["sk"]),
+        "name": item["name"],
+        "segment": json.loads(item["segment"]),
+        "created_at": item["created_at"],
+    }
