@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo "$(PYTHON) -m uv")
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo dev test quick lint bench package
+.PHONY: setup demo dev test quick judges lint bench package
 
 setup:
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
@@ -24,12 +24,17 @@ lint: setup
 
 # Spark, in which a test reads the lake, is large: nothing but the tests installs it.
 test: lint
-	@$(UV) sync --frozen --quiet --group spark
+	@$(UV) sync --frozen --quiet --group spark --group ibm
 	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # What is not slow, while one works.
 quick: setup
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not judge"
+
+# What is slow, or judged by software that is heavy to install.
+judges: setup
+	@$(UV) sync --frozen --quiet --group spark --group ibm
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m judge
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks
