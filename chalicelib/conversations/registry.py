@@ -84,6 +84,11 @@ def by_code(services: Services, code: str) -> Item | None:
     return find(services, known["domain"], known["conversation_id"])
 
 
+def devices_allowed(item: Item) -> int | None:
+    """On how many devices each link works, None: on any number; conversations of before say only one or any."""
+    return item["devices"] if "devices" in item else None if item["allow_multiple_devices"] else 1
+
+
 def pid_key(services: Services, item: Item) -> pid.PidKey:
     """The key of the conversation's pids."""
     return pid.key(services.key("conversations"), item["key_version"], item["domain"], item["id"])
