@@ -28,7 +28,8 @@ from infra.local.runtime import BrokenApp, Runtime, Stopped
 from infra.local.sample import Refused, load, sample
 from infra.local.schedules import BadExpression, cron, filled_in, is_due, minutes_between, rate_seconds
 from infra.local.stack import PROJECT, Plan, Stack
-from infra.local.template import Scope, read_template
+from infra.local.template import Scope
+from infra.templates import read_template
 
 SAMPLE = "tests.infra.sample_app"
 UNTIL = datetime(2026, 11, 21, tzinfo=UTC)
