@@ -1,5 +1,6 @@
 """Events in: participation, journey and custom events, each counted once by its `event_id`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -30,6 +31,8 @@ PARTICIPATION = frozenset(
 def _flat(value: object) -> object:
     if isinstance(value, dict | list):
         raise ValueError("must be a text, a number, a boolean or null: params are flat")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
     return value
 
 
