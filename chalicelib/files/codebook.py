@@ -49,7 +49,8 @@ def entries(columns: Sequence[Column]) -> list[Entry]:
 
 
 def as_csv(codebook: Sequence[Entry]) -> str:
-    """The codebook as guarded CSV: a byte order mark as in the files, a header, lines ended by LF, value labels as `1=Female; 2=Male`."""
+    """The codebook as guarded CSV with a byte order mark: a header, lines ended by LF, value labels as
+    `1=Female; 2=Male`."""
     lines = io.StringIO()
     rows = csv.writer(lines, lineterminator="\n")
     rows.writerow(Entry.__annotations__)
