@@ -76,12 +76,12 @@ class Kind:
 def check(value: Any, catalog: Catalog, services: Services, domain: str) -> list[Fault]:
     """Every fault of an export's `dataset`."""
     if not isinstance(value, dict):
-        return [Fault("/dataset", "must be an object")]
+        return [Fault("/dataset", "wrong_type", "must be an object", {"expected": ["object"]})]
     if "kind" not in value:
-        return [Fault("/dataset/kind", "is required")]
+        return [Fault("/dataset/kind", "required", "is required")]
     kind = KINDS.get(value["kind"]) if isinstance(value["kind"], str) else None
     if kind is None:
-        return [Fault("/dataset/kind", f"must be one of {', '.join(KINDS)}")]
+        return [Fault("/dataset/kind", "not_one_of", f"must be one of {', '.join(KINDS)}", {"allowed": list(KINDS)})]
     return kind.check(value, Scope(services, domain, catalog))
 
 
@@ -133,7 +133,7 @@ def _check_memberships(value: object, faults: list[Fault]) -> None:
     for n, word in enumerate(words):
         known = reading.word(word, f"{at}/{n}", faults, tuple(participants.MEMBERSHIPS))
         if known is not None and word in words[:n]:
-            faults.append(Fault(f"{at}/{n}", "is there already"))
+            faults.append(Fault(f"{at}/{n}", "duplicate", "is there already"))
 
 
 def _participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
@@ -202,7 +202,7 @@ def _check_conversation_participants(value: Mapping[str, Any], scope: Scope) -> 
     if "conversation_id" in asked:
         found = reading.text(asked["conversation_id"], f"{at}/conversation_id", faults)
         if found is not None and registry.find(scope.services, scope.domain, found[:128]) is None:
-            faults.append(Fault(f"{at}/conversation_id", "is not a conversation of this domain"))
+            faults.append(Fault(f"{at}/conversation_id", "not_found", "is not a conversation of this domain"))
     return faults
 
 
@@ -217,7 +217,8 @@ def _conversation_participants_job(value: Mapping[str, Any], scope: Scope, when:
 
 
 def _check_links(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
-    return [Fault("/dataset/kind", "links are made by POST /v1/conversations/{id}/links, not as a saved export")]
+    detail = "links are made by POST /v1/conversations/{id}/links, not as a saved export"
+    return [Fault("/dataset/kind", "not_available", detail)]
 
 
 def _links_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:

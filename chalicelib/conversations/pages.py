@@ -9,6 +9,7 @@ from html import escape
 from typing import Literal, get_args
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
+from chalicelib.base.errors import Faulty, faulty
 from chalicelib.base.hosts import ascii_host
 
 Language = Literal["en", "fr", "es", "de"]
@@ -307,25 +308,25 @@ def redirect_headers() -> dict[str, str]:
 def destination(url: str) -> str:
     """The URL in ASCII, fit for a Location header but for its braces.
 
-    ValueError says what is wrong with one that cannot be visited.
+    Faulty says what is wrong with one that cannot be visited.
     """
     if _UNSAFE.search(url):
-        raise ValueError("must not hold spaces, control characters or backslashes")
+        raise faulty("malformed", "must not hold spaces, control characters or backslashes")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError("must name a valid host and port") from error
+        raise faulty("malformed", "must name a valid host and port") from error
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError("must be an absolute http(s) URL")
+        raise faulty("malformed", "must be an absolute http(s) URL")
     if "@" in parts.netloc:
-        raise ValueError("must not carry a user name or password")
+        raise faulty("not_allowed", "must not carry a user name or password")
     if port == 0:
-        raise ValueError("must name a valid host and port")
+        raise faulty("malformed", "must name a valid host and port")
     try:
         host = ascii_host(parts.hostname, bracketed="[" in parts.netloc)
     except ValueError as error:
-        raise ValueError(f"must name another host: this one {error}") from None
+        raise faulty("malformed", f"must name another host: this one {error}") from None
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
     path, query, fragment = (quote(part, _URL_SAFE, errors="replace") for part in parts[2:])
     return urlunsplit((parts.scheme, netloc, path or "/", query, fragment))
@@ -335,22 +336,22 @@ def is_visitable(url: str) -> bool:
     """Whether a browser may be sent to the URL."""
     try:
         destination(url)
-    except ValueError:
+    except Faulty:
         return False
     return True
 
 
 def template(url: str) -> None:
-    """Judge where a destination says that the pid goes: ValueError for a placeholder elsewhere than in a query value
+    """Judge where a destination says that the pid goes: Faulty for a placeholder elsewhere than in a query value
     or the fragment, and for any other than `{pid}`."""
     destination(url)
     parts = urlsplit(url)
     values = [parameter.partition("=")[2] for parameter in parts.query.split("&")]
     places = sum(text.count(PLACEHOLDER) for text in (*values, parts.fragment))
     if _PLACEHOLDERS.search(url.replace(PLACEHOLDER, "")):
-        raise ValueError("must have no placeholder but {pid}; braces that are meant are written %7B and %7D")
+        raise faulty("not_allowed", "must have no placeholder but {pid}; braces that are meant are written %7B and %7D")
     if places != url.count(PLACEHOLDER):
-        raise ValueError("must have {pid} only in the value of a query parameter or in the fragment")
+        raise faulty("not_allowed", "must have {pid} only in the value of a query parameter or in the fragment")
 
 
 def redirect_url(url: str, pid: str | None, query: Iterable[tuple[str, str]]) -> str:
@@ -358,7 +359,7 @@ def redirect_url(url: str, pid: str | None, query: Iterable[tuple[str, str]]) ->
 
     Where the destination says by `{pid}` where the pid goes, it goes there alone; the single link leaves nothing there.
     All keep their order, spelling and repetitions; of the link's, one whose name the destination has is left out. Only
-    our pid is ever called `pid`, and without one nothing of the visitor's is. ValueError as for `destination`.
+    our pid is ever called `pid`, and without one nothing of the visitor's is. Faulty as for `destination`.
     """
     parts = urlsplit(destination(url))
     own = [part for part in parts.query.split("&") if part]

@@ -52,15 +52,16 @@ def read(pairs: Iterable[Pair]) -> Query:
     named: list[str] = []
     missed: list[str] = []
     others: list[Pair] = []
-    waiting = list(pairs)
+    waiting = [(pair, named) for pair in reversed(tuple(pairs))]
     while waiting:
-        name, value = waiting.pop(0)
+        (name, value), exactly = waiting.pop()
         meant = value if name == "pid" else near_miss(name, value)
         if meant is None:
             others.append((name, value))
             continue
-        (named if name == "pid" else missed).append(cut(meant))
-        waiting[:0] = [("" if follower == "pid" else follower, text) for follower, text in _behind(meant)]
+        (exactly if name == "pid" else missed).append(cut(meant))
+        # A pid behind a pid is what the program repeated: it counts as a near miss.
+        waiting += [(pair, missed) for pair in reversed(_behind(meant))]
     texts = named or missed
     if not texts:
         texts = [cut(text) for pair in others for text in _within(pair)]

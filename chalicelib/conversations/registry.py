@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants
-from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base.errors import Conflict, NotFound, conflict
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.conversations import devices, pid
@@ -31,12 +31,13 @@ _TRIES = 5
 class Issue:
     """What links are asked for: their number, the origin they begin with, and on how many devices each may be used.
 
-    `devices` is 1 to 5, ANY, or AS_IT_IS.
+    `devices` is 1 to 5, ANY, or AS_IT_IS; `said` points to the member that said so.
     """
 
     count: int
     origin: str
     devices: int | Literal["as it is"] | None = AS_IT_IS
+    said: str = "/devices"
 
 
 def place(domain: str, conversation_id: str) -> tuple[str, str]:
@@ -80,7 +81,8 @@ def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) ->
         if found is not None and found["code"] == code:
             return found
         if found is not None:
-            raise Conflict(f"The conversation {conversation_id} is there already.")
+            detail = f"The conversation {conversation_id} is there already."
+            raise conflict(detail, "/id", "taken", conversation_id=conversation_id)
     raise Conflict("The conversation could not be made at this moment; ask again.")
 
 
@@ -132,10 +134,12 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
         rule = devices_allowed(item)
         devices = rule if asked.devices == AS_IT_IS else asked.devices
         if item["issued"] and devices != rule:
-            raise Conflict(f"The links of this conversation work on {_in_words(rule)}; that is fixed once links exist.")
+            detail = f"The links of this conversation work on {_in_words(rule)}; that is fixed once links exist."
+            raise conflict(detail, asked.said)
         origins = sorted({*item["origins"], asked.origin})
         if len(origins) > MAX_ORIGINS:
-            raise Conflict(f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most.")
+            detail = f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most."
+            raise conflict(detail, "/base_url", "too_many", max=MAX_ORIGINS)
         if item["issued"] >= asked.count and origins == item["origins"]:
             return item
         changes = {

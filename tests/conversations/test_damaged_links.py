@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from chalicelib.conversations import query
+from tests.conftest import Deployment
 from tests.conversations.mailers import MAILERS
 from tests.conversations.panel import Device, before, conversation, opened, pid_of
 from tests.deployed import Community
@@ -32,9 +33,9 @@ def onward(community: Community, **more):
     return panel, links
 
 
-@pytest.fixture
-def open_panel(community: Community):
-    return onward(community)
+@pytest.fixture(scope="module")
+def open_panel(shared: Deployment):
+    return onward(Community(shared))
 
 
 @pytest.mark.parametrize("mailer", MAILERS, ids=lambda rule: rule.__name__.strip("_"))
@@ -57,7 +58,9 @@ def test_a_damaged_link_works_or_says_that_it_does_not_and_a_forged_one_reads_no
             assert not {name.lower() for name in found or {}} & {"pid", "amp;pid", "pid=", "pid%3d"}
             worked += found is not None
             forged = "".join(chance.sample(pid, len(pid)))
-            assert visited(panel, mailer(base, forged, random.Random(seed))) is None or forged == pid
+            found = visited(panel, mailer(base, forged, random.Random(seed)))
+            # A text under a name that has nothing of a pid's is a parameter of its own, as many ids look.
+            assert found is None or found in ({"id": forged}, {forged: ""})
     assert worked, "some of what it does can be undone"
     assert {pk.partition("/")[0] for pk in asked} <= {"code", "domain"}
 
@@ -114,6 +117,7 @@ def test_a_damaged_link_is_started_and_gone_on_with_like_the_whole_one(community
         ([("utm", "x?pid=cut")], "c", [("utm", "x")]),
         ([("pid", "")], "", []),
         ([("Pid", "")], "", []),
+        ([("pid", f"{PID}](/c/code?pid={PID})"), ("b", "1")], PID, [("b", "1")]),
         ([(f"pid{PID}", "")], PID, []),
         ([("pid\u200b", PID)], PID, []),
         ([("\uff50\uff29\uff44", PID)], PID, []),
