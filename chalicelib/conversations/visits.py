@@ -6,12 +6,12 @@ Another device than the link's own gets on by a code that one of those shows: se
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qs, urlencode
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.conversations import bindings, devices, handover, pages, pid, registry
+from chalicelib.conversations import bindings, devices, handover, pages, pid, query, registry
 from chalicelib.conversations.bindings import Link
 from chalicelib.conversations.words import Language, Notice
 from chalicelib.intake import events
@@ -25,10 +25,14 @@ MAX_FORM_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A link of an open conversation, seen to be genuine; `pid` None is the single link that everybody may share."""
+    """A link of an open conversation, seen to be genuine; `pid` None is the single link that everybody may share.
+
+    `others` are the parameters that go on with the participant.
+    """
 
     item: Item
     pid: str | None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,9 @@ def follow_link(call: Call) -> Answer:
     visit = _visit(call)
     if not isinstance(visit, Visit):
         return _notice(call.headers, visit)
-    if visit.pid is None or registry.devices_allowed(visit.item) is None:
+    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 302)
+    call = replace(call, pairs=visit.others)
     link = bindings.read(call.services, visit.item, visit.pid)
     if _device(call, visit) not in link.devices:
         return _start(call, link) if link.has_room else _elsewhere(call, link)
@@ -81,8 +86,9 @@ def start_link(call: Call) -> Answer:
         return _notice(call.headers, visit)
     if not _is_from_here(call, visit.item):
         return _notice(call.headers, "refused")
-    if visit.pid is None or registry.devices_allowed(visit.item) is None:
+    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 303)
+    call = replace(call, pairs=visit.others)
     link, posted = bindings.read(call.services, visit.item, visit.pid), _posted(call, visit)
     device = next((one for one in (posted.known, posted.device) if one in link.devices), None)
     if device is None:
@@ -115,16 +121,16 @@ def _ask(call: Call, link: Link, posted: Posted) -> Answer:
         return _spent(call, link)
     # The device gets its cookie before it is the link's own: an answer that is lost later loses nothing.
     device = posted.known or call.services.entropy(devices.DEVICE_BYTES).hex()
-    return _entry(call, link, device, 200)
+    return _code_entry(call, link, device, 200)
 
 
 def _enter(call: Call, link: Link, posted: Posted) -> Answer:
     device = posted.known or posted.device
     if device is None:
-        return _entry(call, link, call.services.entropy(devices.DEVICE_BYTES).hex(), 403, "stale_code")
+        return _code_entry(call, link, call.services.entropy(devices.DEVICE_BYTES).hex(), 403, "stale_code")
     figures = devices.figures(posted.code)
     bound = bindings.enter(call.services, link, figures, device) if figures else None
-    return _started(call, bound, device) if bound else _entry(call, link, device, 403, "wrong")
+    return _started(call, bound, device) if bound else _code_entry(call, link, device, 403, "wrong")
 
 
 def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
@@ -132,29 +138,39 @@ def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
         return _choice(call, link)
     figures = bindings.show(call.services, link, posted.device, device)
     if figures is None:
-        return _spent(call, link, _action(call))
-    return _page(call, 200, pages.code(_spoken(call), _action(call), figures), link)
+        return _spent(call, link, _action(call, link))
+    return _page(call, 200, pages.code(_spoken(call), _action(call, link), figures), link)
 
 
 def _started(call: Call, link: Link, device: str) -> Answer:
     _record(call, link)
-    visit = Visit(link.item, link.pid)
+    visit = Visit(link.item, link.pid, call.pairs)
     return _onward(call, visit, 303, {"Set-Cookie": _cookies(call, visit, device)})
 
 
 def _visit(call: Call) -> Visit | Notice:
-    item = registry.by_code(call.services, call.path["code"])
+    code, pairs = query.at(call.path["code"], call.pairs)
+    item = registry.by_code(call.services, code)
     if item is None:
         return "bad_link"
     if item["status"] != "published":
         return "ended" if item["status"] == "ended" else "not_open"
-    given = {value for name, value in call.pairs if name == "pid"}
-    if not given:
-        return Visit(item, None)
-    text = given.pop()
-    if given or pid.read(registry.pid_key(call.services, item), text, item["issued"]) is None:
+    # A destination of before its host was judged as strictly as now leads nobody to a stranger.
+    if not pages.is_visitable(item["destination_url"]):
         return "bad_link"
-    return Visit(item, text)
+    return _entry(registry.pid_key(call.services, item), item, query.read(pairs))
+
+
+def _entry(key: pid.PidKey, item: Item, asked: query.Query) -> Visit | Notice:
+    """The visit that a link's parameters ask for; one that was meant to carry a pid is never the single link's."""
+    issued = item["issued"]
+    if asked.pid is not None:
+        return "bad_link" if pid.read(key, asked.pid, issued) is None else Visit(item, asked.pid, asked.others)
+    genuine = {text for text in asked.hidden if pid.read(key, text, issued) is not None}
+    if genuine:
+        text = genuine.pop()
+        return "bad_link" if genuine else Visit(item, text, asked.without(text))
+    return Visit(item, None, asked.others) if registry.is_anonymous(item) else "bad_link"
 
 
 def _device(call: Call, visit: Visit) -> str | None:
@@ -219,23 +235,23 @@ def _now(call: Call) -> int:
 def _start(call: Call, link: Link, status: int = 200, *, stale: bool = False) -> Answer:
     item, nonce = link.item, _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
     most = registry.devices_allowed(item) or 1
-    html = pages.start(_spoken(call), item["title"], _action(call), nonce, devices=most, stale=stale)
+    html = pages.start(_spoken(call), item["title"], _action(call, link), nonce, devices=most, stale=stale)
     return _page(call, status, html, link)
 
 
 def _elsewhere(call: Call, link: Link) -> Answer:
-    return _page(call, pages.STATUS["other_device"], pages.elsewhere(_spoken(call), _action(call)), link)
+    return _page(call, pages.STATUS["other_device"], pages.elsewhere(_spoken(call), _action(call, link)), link)
 
 
 def _choice(call: Call, link: Link) -> Answer:
     nonce = _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
-    return _page(call, 200, pages.choice(_spoken(call), _action(call), nonce), link)
+    return _page(call, 200, pages.choice(_spoken(call), _action(call, link), nonce), link)
 
 
-def _entry(
+def _code_entry(
     call: Call, link: Link, device: str, status: int, note: Literal["wrong", "stale_code"] | None = None
 ) -> Answer:
-    html = pages.entry(_spoken(call), _action(call), _nonce(call, link, bytes.fromhex(device)), note)
+    html = pages.entry(_spoken(call), _action(call, link), _nonce(call, link, bytes.fromhex(device)), note)
     return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.item, link.pid), device)})
 
 
@@ -256,8 +272,8 @@ def _nonce(call: Call, link: Link, device: bytes) -> str:
     return devices.nonce(registry.device_key(call.services, link.item), link.pid, device, _now(call))
 
 
-def _action(call: Call) -> str:
-    return "?" + urlencode(call.pairs, errors="replace")
+def _action(call: Call, link: Link) -> str:
+    return "?" + urlencode([("pid", link.pid), *call.pairs], errors="replace")
 
 
 def _spoken(call: Call) -> Language:
@@ -271,5 +287,5 @@ def _notice(headers: Mapping[str, str], kind: Notice, status: int | None = None)
 
 
 def _onward(call: Call, visit: Visit, status: int, more: Mapping[str, HeaderValue] | None = None) -> Answer:
-    url = pages.redirect_url(visit.item["destination_url"], visit.pid, call.pairs)
+    url = pages.redirect_url(visit.item["destination_url"], visit.pid, visit.others)
     return Answer(status, None, {**pages.redirect_headers(), "Location": url, **(more or {})})

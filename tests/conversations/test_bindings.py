@@ -395,7 +395,7 @@ def allowing(community: Community, devices: int | None) -> tuple[Panel, str]:
     panel, (link, *_) = opened(community)
     services = community.deployment.services
     place = registry.place(community.domain, panel.made["id"])
-    services.store.update(place, {"devices": devices, "allow_multiple_devices": devices != 1})
+    services.store.update(place, {"devices": devices})
     return panel, link
 
 
