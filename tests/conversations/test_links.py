@@ -15,8 +15,9 @@ from chalicelib.conversations import pid, registry, tables
 from chalicelib.conversations.registry import Issue
 from chalicelib.datasets import conversation_links
 from chalicelib.lake import views
+from tests.builders import pointers, problem
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community
 
 
 def read(file: bytes) -> list[tuple[str, str]]:

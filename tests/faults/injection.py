@@ -10,6 +10,8 @@ from typing import Any
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
+from tests.deployed import Warm
+
 URL = "https://aws.invalid"
 # botocore's retries, without their pauses: Config says 5 repeats.
 REPEATS = 5
@@ -162,3 +164,11 @@ def _name(operation: str, params: dict[str, Any]) -> str:
 def _refusal(status: int, code: str) -> tuple[AWSResponse, dict[str, Any]]:
     parsed = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return AWSResponse(URL, status, {}, None), parsed
+
+
+class Wired(Warm):
+    """Clients of their own, with the injector attached."""
+
+    def __init__(self, injector: Injector) -> None:
+        for client in (self.dynamodb, self.s3, self.sqs):
+            injector.attach(client)

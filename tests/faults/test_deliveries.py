@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.webhooks.call import Answer
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 from tests.faults.injection import Crash, Fault, Injector
 from tests.faults.world import Wired
 from tests.webhooks.test_deliveries import URL, Receiver, deliver
