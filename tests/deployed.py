@@ -39,6 +39,7 @@ from infra.local.gateway import Request, Response, invoke
 from infra.local.stack import PROJECT
 from infra.local.template import Scope
 from infra.templates import read_template
+from tests import answers
 from tests.builders import export
 
 # botocore waits between its attempts; what it waits for here is a fault that a test made.
@@ -94,7 +95,9 @@ class Deployment:
         if raw and "Content-Type" not in given:
             given["Content-Type"] = "application/json"
         path, _, query = path.partition("?")
-        return invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
+        answer = invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
+        answers.check(answer)
+        return answer
 
     def drain(self, limit: int = 100) -> int:
         """Carry out every run that waits in the queue, as the function would; the number of messages taken."""
