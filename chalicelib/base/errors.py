@@ -129,6 +129,19 @@ class TooMany(Refusal):
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
+class Unavailable(Refusal):
+    """AWS takes no more of us at this moment; `Retry-After` says when to come back."""
+
+    status = 503
+
+    def __init__(self, retry_after: int = 5) -> None:
+        super().__init__(
+            "Too much is asked of the service at this moment. Ask again in a few seconds; a request that was sent with "
+            "an Idempotency-Key goes on where it stopped.",
+            headers={"Retry-After": str(retry_after)},
+        )
+
+
 def invalid(pointer: str, detail: str) -> Invalid:
     """The refusal of a body with a single fault."""
     return Invalid([Fault(pointer, detail)])
