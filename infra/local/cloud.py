@@ -271,35 +271,19 @@ def copying_once(transact: Callable[[Any, Any], None], table: Any) -> Callable[[
 
 def serve() -> None:
     """Run the server until standard input ends; its port goes to standard output as soon as it takes requests."""
-    import logging
-
     from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.models.table import Table
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-    from werkzeug.serving import make_server
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from infra.local.http import Handler, Server
 
-    class Handler(MotoRequestHandler):
-        # An answer leaves in one piece: written in two, it waits 40 ms for the other side's delayed acknowledgement.
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def handle_expect_100(self) -> bool:
-            return True
-
-        def run_wsgi(self) -> None:
-            # But for the word that botocore waits a second for before it sends an object's body.
-            if self.headers.get("Expect", "").strip().lower() == "100-continue":
-                del self.headers["Expect"]
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self.wfile.flush()
-            super().run_wsgi()
+    class AwsHandler(Handler, MotoRequestHandler):
+        """With what moto makes of headers."""
 
     setattr(DynamoDBBackend, "transact_write_items", copying_once(DynamoDBBackend.transact_write_items, Table))  # noqa: B010 (mypy)
     app = OneAtATime(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
-    print(server.server_address[1], flush=True)
+    server = Server(0, app, AwsHandler)
+    print(server.port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while os.read(0, 4096):
         pass

@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from infra.local.functions import API_FUNCTION, Authorizer, FunctionError, FunctionTimeout, Route, routes_of
+from infra.responses import GATEWAY_RESPONSES, Headers
 
 Event = dict[str, Any]
 Invoke = Callable[[str, Event], Any]
-Headers = tuple[tuple[str, str], ...]
 
 logger = logging.getLogger(__name__)
 
@@ -67,50 +67,6 @@ class Response:
     def json(self) -> Any:
         """The body, read as JSON."""
         return json.loads(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayResponse:
-    """An answer that the gateway makes by itself: a status, what it says, and headers beyond the content type."""
-
-    status: int
-    title: str
-    detail: str
-    headers: Headers = ()
-
-    def problem(self) -> str:
-        """The body, RFC 9457."""
-        said = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
-        return json.dumps(said)
-
-
-_NOT_FOUND = GatewayResponse(404, "Not Found", "There is nothing at this path for this method.")
-_BROKEN = GatewayResponse(502, "Bad Gateway", "The service failed to answer.")
-_NO_VERDICT = GatewayResponse(
-    503, "Service Unavailable", "The API key could not be checked. Ask again in a moment.", (("Retry-After", "5"),)
-)
-
-# By the gateway response types of AWS. Without these a caller would see {"message": "Missing Authentication Token"};
-# an unknown path is INVALID_SIGNATURE there when it comes with an Authorization header.
-GATEWAY_RESPONSES: Mapping[str, GatewayResponse] = {
-    "MISSING_AUTHENTICATION_TOKEN": _NOT_FOUND,
-    "INVALID_SIGNATURE": _NOT_FOUND,
-    "RESOURCE_NOT_FOUND": _NOT_FOUND,
-    "BAD_REQUEST_PARAMETERS": GatewayResponse(400, "Bad Request", "The request's parameters are malformed."),
-    "BAD_REQUEST_BODY": GatewayResponse(400, "Bad Request", "The request's body is malformed."),
-    "UNAUTHORIZED": GatewayResponse(
-        401, "Unauthorized", "Send a valid API key: Authorization: Bearer pp_...", (("WWW-Authenticate", "Bearer"),)
-    ),
-    "ACCESS_DENIED": GatewayResponse(403, "Forbidden", "This API key may not do that."),
-    "REQUEST_TOO_LARGE": GatewayResponse(413, "Content Too Large", "The request's body is too large."),
-    "UNSUPPORTED_MEDIA_TYPE": GatewayResponse(415, "Unsupported Media Type", "Send application/json."),
-    "THROTTLED": GatewayResponse(429, "Too Many Requests", "Too many requests at once.", (("Retry-After", "1"),)),
-    "AUTHORIZER_FAILURE": _NO_VERDICT,
-    "AUTHORIZER_CONFIGURATION_ERROR": _NO_VERDICT,
-    "INTEGRATION_FAILURE": _BROKEN,
-    "INTEGRATION_TIMEOUT": GatewayResponse(504, "Gateway Timeout", "The service did not answer in time."),
-    "DEFAULT_5XX": _BROKEN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,25 +393,3 @@ def own_response(kind: str, request: Request | None = None, origins: Sequence[st
     if origin and (origin in origins or "*" in origins):
         headers = (*headers, ("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
     return Response(made.status, headers, made.problem().encode())
-
-
-def template_responses(headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """`GatewayResponses` of an AWS::Serverless::Api with these answers; `headers` (literal values) go on each."""
-    return {
-        kind: {
-            # DEFAULT_5XX stands for several statuses, which stay what they are.
-            **({} if kind == "DEFAULT_5XX" else {"StatusCode": made.status}),
-            "ResponseParameters": {
-                "Headers": {
-                    name: f"'{value}'"
-                    for name, value in (
-                        ("Content-Type", "application/problem+json"),
-                        *made.headers,
-                        *(headers or {}).items(),
-                    )
-                }
-            },
-            "ResponseTemplates": {"application/json": made.problem()},
-        }
-        for kind, made in GATEWAY_RESPONSES.items()
-    }

@@ -1,20 +1,20 @@
-"""HTTP/1.1 on loopback in front of a gateway: threads, kept-alive connections, bounded bodies, clear refusals."""
+"""HTTP on loopback: werkzeug's server with connections that stay open, in front of the gateway and of moto."""
 
 import contextlib
+import io
 import json
 import logging
-import re
 import socket
-import sys
 import threading
-from collections.abc import Callable, Mapping
-from email.message import Message
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from typing import Any
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from infra.local.gateway import Request, Response
 
+# Past what API Gateway takes, so that the gateway is who refuses a body.
 MAX_BODY_BYTES = 11 * 1024 * 1024
 IDLE_SECONDS = 75.0
 LINGER_SECONDS = 1.0
@@ -24,18 +24,146 @@ logger = logging.getLogger(__name__)
 
 Answer = Callable[[Request], Response]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_TARGET = re.compile(r"[!-~]+")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_BODILESS = frozenset({204, 304})
+
+class Handler(WSGIRequestHandler):
+    """werkzeug's handler, but a body is read before the app is called: nothing of it is left before the next request.
+
+    That is why werkzeug ends each connection after its first answer. An app finds what the environ loses in
+    `panelport.target` and `panelport.headers`.
+    """
+
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_SECONDS
+    # An answer leaves in one piece: written in two, it waits 40 ms for the other side's delayed acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    most_bytes = float("inf")
+
+    def finish(self) -> None:
+        """Close the connection, whether or not its caller is still there."""
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def handle_expect_100(self) -> bool:
+        """True: the go-ahead is given once it is known that the body will be read."""
+        return True
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        environ = self.make_environ()
+        try:
+            body = self._body(environ["wsgi.input"])
+        except ConnectionError:
+            raise
+        except (ValueError, OSError):
+            self.send_error(400)
+            return
+        if body is None:
+            self.send_error(413)
+            self._linger()
+            return
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ["panelport.target"] = self.path
+        environ["panelport.headers"] = tuple((name, str(value).strip()) for name, value in self.headers.items())
+        self._send(*self._answered(environ))
+
+    def _body(self, source: Any) -> bytes | None:
+        """The request's body, None when it is too large; ValueError or OSError when it cannot be told or never ends."""
+        chunked = "Transfer-Encoding" in self.headers
+        length = -1 if chunked else int(self.headers.get("Content-Length") or 0)
+        if length > self.most_bytes:
+            return None
+        if self.headers.get("Expect", "").strip().lower() == "100-continue":
+            # botocore waits a second for this word before it sends an object's body.
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+        # werkzeug reads chunks up to the last one, and no trailers behind it.
+        self.close_connection = self.close_connection or chunked
+        body: bytes = source.read() if chunked else source.read(length)
+        if len(body) < length:
+            raise ConnectionError("the caller went away in the middle of a body")
+        return body if len(body) <= self.most_bytes else None
+
+    def _answered(self, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
+        said: list[Any] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        ) -> Callable[[bytes], object]:
+            said[:] = [status, headers]
+            return written.append
+
+        written: list[bytes] = []
+        try:
+            written.extend(self.server.app(environ, start_response))
+            return said[0], said[1], b"".join(written)
+        except Exception:
+            logger.exception("%s %s", self.command, self.path)
+            return _problem(500)
+
+    def _send(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        code, _, phrase = status.partition(" ")
+        bodiless = code in ("204", "304") or self.command == "HEAD"
+        self.send_response_only(int(code), phrase)
+        given = {name.lower() for name, _ in headers}
+        for name, value in (("Date", self.date_time_string()), *headers):
+            self.send_header(name, value)
+        if "content-length" not in given and code not in ("204", "304"):
+            self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"" if bodiless else body)
+        self.wfile.flush()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what cannot be read as a request, and take no other on this connection."""
+        self.close_connection = True
+        self.request_version = self.protocol_version
+        self._send(*_problem(code))
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing on a caller that still sends would take the answer from it."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_SECONDS)
+            for _ in range(LINGER_BYTES // 65536):
+                if not self.connection.recv(65536):
+                    break
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Nothing: the functions write the logs."""
 
 
-class Malformed(Exception):
-    """A request that cannot be read; it is answered with this status and its connection closed."""
+class _BoundedHandler(Handler):
+    most_bytes = MAX_BODY_BYTES
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+
+class Server(ThreadedWSGIServer):
+    """A server of a WSGI app on a port of loopback (0 takes a free one); OSError when it is taken."""
+
+    def __init__(self, port: int, app: Any, handler: type[Handler]) -> None:
+        self.open: set[Any] = set()
+        # werkzeug ends the process when a port is taken; a socket that is bound already it takes as it is.
+        with socket.create_server(("127.0.0.1", port), backlog=128) as bound:
+            super().__init__("127.0.0.1", bound.getsockname()[1], app, handler, fd=bound.fileno())
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, and remember that it is open."""
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that are open."""
+        for one in list(self.open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 class HttpServer:
@@ -43,14 +171,19 @@ class HttpServer:
 
     def __init__(self, port: int, answer: Answer) -> None:
         """Bind the port (OSError when it is taken) and serve from a thread once `start` is called."""
-        self._server = _Server(("127.0.0.1", port), _Connection)
-        self._server.answer = answer
+
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            answered = answer(_request(environ))
+            start_response(_status(answered.status), list(answered.headers))
+            return [answered.body]
+
+        self._server = Server(port, app, _BoundedHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="http", daemon=True)
 
     @property
     def port(self) -> int:
         """The port that is served."""
-        return int(self._server.server_address[1])
+        return int(self._server.port)
 
     def start(self) -> None:
         """Serve, from now on, in a thread."""
@@ -65,200 +198,21 @@ class HttpServer:
         self._server.hang_up()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
-    answer: Answer
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.open: set[socket.socket] = set()
-        self.lock = threading.Lock()
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        # The stock one looks up the host's name, which may take seconds.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A caller that has gone away is nobody's business.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-    def hang_up(self) -> None:
-        with self.lock:
-            for one in self.open:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+def _request(environ: dict[str, Any]) -> Request:
+    path, _, query = environ["panelport.target"].partition("#")[0].partition("?")
+    body = environ["wsgi.input"].read()
+    return Request(
+        environ["REQUEST_METHOD"], path, query, environ["panelport.headers"], body, str(environ["REMOTE_ADDR"])
+    )
 
 
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
-    # Status, headers and body leave in one write: in two, each answer would wait for a delayed acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def setup(self) -> None:
-        super().setup()
-        with self.server.lock:
-            self.server.open.add(self.connection)
-
-    def finish(self) -> None:
-        with self.server.lock:
-            self.server.open.discard(self.connection)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def handle_one_request(self) -> None:
-        self.close_connection = True
-        self.command, self.request_version = "", "HTTP/1.1"
-        try:
-            self.raw_requestline = self.rfile.readline(65537)
-            if not self.raw_requestline.strip(b"\r\n"):
-                # One empty line before a request is to be forgiven; the end of the connection reads the same.
-                self.close_connection = not self.raw_requestline
-                return
-            request = self._request()
-        except Malformed as refused:
-            self.close_connection = True
-            self._send(_problem(refused.status, str(refused)))
-            self._linger()
-            return
-        except OSError:
-            self.close_connection = True
-            return
-        self._send(self._answer(request))
-
-    def _answer(self, request: Request) -> Response:
-        try:
-            return self.server.answer(request)
-        except Exception:
-            logger.exception("%s %s", request.method, request.path)
-            return _problem(500, "The service failed to answer.")
-
-    def _linger(self) -> None:
-        """Read on for a moment: closing on a caller that still sends would take the answer from it."""
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER_SECONDS)
-            for _ in range(LINGER_BYTES // 65536):
-                if not self.connection.recv(65536):
-                    break
-
-    def _request(self) -> Request:
-        if len(self.raw_requestline) > 65536:
-            raise Malformed(414, "The request line is too long.")
-        if not re.fullmatch(rb"[^\r\n]* HTTP/1\.[01]\r?\n", self.raw_requestline):
-            raise Malformed(400, "The request line is malformed.")
-        if not self.parse_request():
-            raise Malformed(400, "The request is malformed.")
-        if not _TOKEN.fullmatch(self.command) or not _TARGET.fullmatch(self.path):
-            raise Malformed(400, "The request line is malformed.")
-        if self.headers.defects:
-            raise Malformed(400, "A header is malformed.")
-        path, query = _target(self.path)
-        headers = tuple((name, str(value).strip()) for name, value in self.headers.items())
-        if any(not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", value) for name, value in headers):
-            raise Malformed(400, "A header is malformed.")
-        return Request(self.command, path, query, headers, self._body(self.headers), str(self.client_address[0]))
-
-    def handle_expect_100(self) -> bool:
-        # The go-ahead is given in `_body`, once it is known that the body will be read.
-        return True
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the stock parser finds wrong."""
-        raise Malformed(int(code), message or explain or HTTPStatus(code).phrase)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the functions write the logs."""
-
-    def _body(self, headers: Message) -> bytes:
-        coding = headers.get_all("Transfer-Encoding") or []
-        lengths = {one.strip() for value in headers.get_all("Content-Length") or [] for one in value.split(",")}
-        if coding and (lengths or [one.strip().lower() for one in coding] != ["chunked"]):
-            raise Malformed(400, "The length of the body is ambiguous.")
-        if len(lengths) > 1 or any(not re.fullmatch(r"[0-9]{1,15}", one) for one in lengths):
-            raise Malformed(400, "The Content-Length is malformed.")
-        length = int(next(iter(lengths), "0"))
-        if length > MAX_BODY_BYTES:
-            raise Malformed(413, "The request's body is too large.")
-        if (length or coding) and headers.get("Expect", "").lower() == "100-continue":
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.wfile.flush()
-        body = self._chunks() if coding else self.rfile.read(length)
-        if not coding and len(body) < length:
-            raise ConnectionError("the caller went away in the middle of a body")
-        return body
-
-    def _chunks(self) -> bytes:
-        parts, total = [], 0
-        while True:
-            line = _CHUNK.fullmatch(self.rfile.readline(4096))
-            if line is None:
-                raise Malformed(400, "A chunk of the body is malformed.")
-            size = int(line.group(1), 16)
-            total += size
-            if total > MAX_BODY_BYTES:
-                raise Malformed(413, "The request's body is too large.")
-            if size == 0:
-                break
-            parts.append(self.rfile.read(size))
-            if len(parts[-1]) < size or self.rfile.readline(3).strip(b"\r\n"):
-                raise Malformed(400, "A chunk of the body is malformed.")
-        for _ in range(100):
-            if not self.rfile.readline(65537).strip(b"\r\n"):
-                return b"".join(parts)
-        raise Malformed(400, "The body has too many trailers.")
-
-    def _send(self, answer: Response) -> None:
-        bodiless = answer.status in _BODILESS or answer.status < 200
-        lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", f"Date: {self.date_time_string()}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers if not (bodiless and _is_about_body(name))]
-        if not bodiless:
-            lines.append(f"Content-Length: {len(answer.body)}")
-        if self.close_connection:
-            lines.append("Connection: close")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
-        try:
-            self.wfile.write(head if bodiless or self.command == "HEAD" else head + answer.body)
-            self.wfile.flush()
-        except OSError:
-            self.close_connection = True
+def _problem(code: int) -> tuple[str, list[tuple[str, str]], bytes]:
+    said = {"type": "about:blank", "title": HTTPStatus(code).phrase, "status": code, "detail": HTTPStatus(code).phrase}
+    return _status(code), [("Content-Type", "application/problem+json")], json.dumps(said).encode()
 
 
-def _target(target: str) -> tuple[str, str]:
-    """The path and the query of a request target, both as they were written."""
-    if not target.startswith(("/", "*")):
-        if not re.match(r"https?://", target, re.IGNORECASE):
-            raise Malformed(400, "The request target is malformed.")
-        parts = urlsplit(target)
-        return parts.path or "/", parts.query
-    path, _, query = target.partition("?")
-    return path.partition("#")[0], query.partition("#")[0]
-
-
-def _problem(status: int, detail: str) -> Response:
-    said: Mapping[str, object] = {
-        "type": "about:blank",
-        "title": _phrase(status),
-        "status": status,
-        "detail": detail,
-    }
-    return Response(status, (("Content-Type", "application/problem+json"),), json.dumps(said).encode())
-
-
-def _phrase(status: int) -> str:
+def _status(code: int) -> str:
     try:
-        return HTTPStatus(status).phrase
+        return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:
-        return "Unknown"
-
-
-def _is_about_body(name: str) -> bool:
-    return name.lower() in ("content-type", "content-encoding")
+        return f"{code} Unknown"

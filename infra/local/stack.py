@@ -19,7 +19,8 @@ from infra.local.http import HttpServer
 from infra.local.pumps import Pump
 from infra.local.runtime import Runtime, concurrency
 from infra.local.schedules import Clockwork
-from infra.local.template import Scope, read_template
+from infra.local.template import Scope
+from infra.templates import read_template
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -1,12 +1,9 @@
-"""CloudFormation templates: reading their YAML, and what their intrinsic functions come to."""
+"""What the intrinsic functions of a CloudFormation template come to."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from infra.local.gateway import ACCOUNT_ID, REGION
 
@@ -20,31 +17,6 @@ _PSEUDO: Mapping[str, Any] = {
     "AWS::StackName": "local",
     "AWS::URLSuffix": "amazonaws.com",
 }
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML with CloudFormation's short forms, such as !Ref."""
-
-
-def _short_form(loader: Any, suffix: str, node: Any) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    if suffix == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-
-
-def read_template(file: Path) -> dict[str, Any]:
-    """The template in a YAML file, its short forms (!Ref) written out ({"Ref": ...})."""
-    found: dict[str, Any] = yaml.load(file.read_text(), _Loader)
-    return found
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.gateway import template_responses
-from infra.local.template import read_template
 from infra.packaging.wheels import Incomplete
+from infra.responses import template_responses
+from infra.templates import read_template
 
 Template = dict[str, Any]
 

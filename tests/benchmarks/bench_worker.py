@@ -27,7 +27,8 @@ from chalicelib.lake import layout
 from chalicelib.runs import runs, worker
 from infra.local.cloud import CREDENTIALS, created, ready, server_process
 from infra.local.stack import PROJECT
-from infra.local.template import Scope, read_template
+from infra.local.template import Scope
+from infra.templates import read_template
 
 PARTICIPANTS = 1_000_000
 EVENTS = 5_000_000

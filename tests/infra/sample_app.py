@@ -54,6 +54,11 @@ def private():
     return answered(app.current_request.context["authorizer"])
 
 
+@app.route("/json", methods=["POST"])
+def taken():
+    return answered(app.current_request.json_body)
+
+
 @app.route("/bytes")
 def raw():
     return Response(bytes(range(256)), headers={"Content-Type": "application/octet-stream"})

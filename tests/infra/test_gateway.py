@@ -7,7 +7,6 @@ import pytest
 
 from infra.local.functions import Authorizer, FunctionError, FunctionTimeout, Route, described
 from infra.local.gateway import (
-    GATEWAY_RESPONSES,
     MAX_ANSWER_BYTES,
     MAX_REQUEST_BYTES,
     Gateway,
@@ -20,8 +19,8 @@ from infra.local.gateway import (
     matched,
     method_arn,
     proxy_event,
-    template_responses,
 )
+from infra.responses import GATEWAY_RESPONSES, template_responses
 from tests.infra.sample_app import app
 
 ACCEPT = ("Accept", "*/*")

@@ -21,11 +21,12 @@ from typing import Any
 import pytest
 
 from infra.local.cloud import CREDENTIALS, Cloud, created, ready, server_process
-from infra.local.template import Scope, read_template
+from infra.local.template import Scope
 from infra.packaging import archive, checks, wheels
 from infra.packaging.__main__ import PROJECT, VENDOR, held, package, stage
 from infra.packaging.template import copy_sources, functions
 from infra.packaging.wheels import Incomplete, Pin
+from infra.templates import read_template
 from tests.infra.unpacked import Unpacked, function, message, recorded, request
 
 OFFLINE = re.compile(r"dns error|error sending request|tcp connect|Network connectivity|offline", re.IGNORECASE)

@@ -13,7 +13,8 @@ import app
 from chalicelib import door
 from infra.local.functions import described
 from infra.local.stack import PROJECT
-from infra.local.template import NO_VALUE, Scope, read_template
+from infra.local.template import NO_VALUE, Scope
+from infra.templates import read_template
 from tests.infra.journey import SENDER, Hosted, hosted, travel
 from tests.infra.permissions import ARN, Grant, Need, grants
 

@@ -19,11 +19,12 @@ import app
 from chalicelib.base.settings import settings_from
 from infra.local.functions import described
 from infra.local.stack import PROJECT
-from infra.local.template import Scope, read_template
+from infra.local.template import Scope
 from infra.packaging import checks
 from infra.packaging.__main__ import TRANSLATOR, translate, write
 from infra.packaging.template import PARTS, completed, copy_sources, functions, merged, queues, sam, source
 from infra.packaging.wheels import Incomplete, uv
+from infra.templates import read_template
 from tests.infra.test_packaging import OFFLINE
 
 Template = dict[str, Any]
