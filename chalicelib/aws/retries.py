@@ -67,7 +67,7 @@ def repeated[Found](call: Callable[[], Found], sleep: Callable[[float], None]) -
 
 def jittered() -> Iterator[float]:
     """The pauses between attempts, in seconds: so drawn that two who were in each other's way are not again."""
-    return (random.uniform(0, longest) for longest in PAUSES)  # noqa: S311 (no secret is made of it)
+    return (random.uniform(0, longest) for longest in PAUSES)
 
 
 def passes(response: Mapping[str, Any]) -> bool:

@@ -62,7 +62,7 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
         outcome = "superseded"
     except Unfinishable as reason:
         outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
         telemetry.count("AttemptsFailed")
         runs.give_back(services, run)

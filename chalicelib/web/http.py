@@ -107,10 +107,10 @@ class Endpoint:
     """One method of one path: who may, what it takes, what it does. `roles` None means that no key is asked for.
 
     `creates` honours Idempotency-Key: the answer is kept and given again. `secret` makes those members of the answer
-    that are kept nowhere, of the first request's seed and the rest of the answer. `raw` hands the parsed JSON on as it is: the endpoint judges the
-    items itself, against what the domain has defined, and `body` only describes them. `own` endpoints read the raw
-    body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place of a problem document, of
-    the request's headers and the status: a participant's browser reads no JSON.
+    that are kept nowhere, of the first request's seed and the rest of the answer. `raw` hands the parsed JSON on as it
+    is: the endpoint judges the items itself, against what the domain has defined, and `body` only describes them.
+    `own` endpoints read the raw body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place
+    of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
     """
 
     method: str

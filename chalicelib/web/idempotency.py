@@ -2,8 +2,8 @@
 
 A record is made before the effect and holds the seed of every identifier that the request makes. An attempt that
 died is carried out again with that seed, so that it finds what the first one already made. Once the effect is done the
-record says what was answered, but for secrets, which are derived from the seed again: a repeat reads, and writes nothing,
-whatever has become of the thing since.
+record says what was answered, but for secrets, which are derived from the seed again: a repeat reads, and writes
+nothing, whatever has become of the thing since.
 """
 
 import hashlib
@@ -120,7 +120,7 @@ def _keep(call: Call, record: Item, answer: Answer, endpoint: Endpoint) -> None:
 
 def _put_apart(services: Services, record: Item, kept: bytes) -> list[str]:
     """Store an answer's bytes beside its record; the sort keys of the parts, which no other attempt writes."""
-    places = []
+    places: list[str] = []
     for start in range(0, len(kept), MAX_KEPT):
         sk = f"{record['sk']}/{record['running_until']}/{len(places)}"
         part = {"pk": record["pk"], "sk": sk, "expires": record["expires"], "part": kept[start : start + MAX_KEPT]}
