@@ -79,7 +79,7 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
         telemetry.alarm("request refused by AWS", method=endpoint.method, route=endpoint.path,
                         **telemetry.failure(error))  # fmt: skip
         telemetry.count("RequestsUnavailable")
-        made = _refused(endpoint, request, Unavailable())
+        made = _refused(endpoint, request, Unavailable(retry_after=5))
     except Exception as error:  # noqa: BLE001 (the last line: a caller gets a problem document, the log the place)
         telemetry.alarm("request failed", method=endpoint.method, route=endpoint.path, **telemetry.failure(error))
         made = endpoint.failed(request.headers, 500) if endpoint.failed else FAILED

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Item
-from chalicelib.base.errors import Fault, Invalid, NotFound
+from chalicelib.base import patterns
+from chalicelib.base.errors import Fault, Faulty, Invalid, NotFound
 from chalicelib.base.settings import Settings
 from chalicelib.conversations import assignments, pages, pid, registry, visits
 from chalicelib.conversations.registry import Issue
@@ -37,7 +38,7 @@ class Assignment(Body):
     """To whom one link was given; null takes it back."""
 
     pid: str
-    assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=batches.NO_NUL)] | None
+    assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] | None
 
 
 class AssignmentsBody(Body):
@@ -64,28 +65,29 @@ def issue_links(call: Call) -> Answer:
 
 
 def _check(call: Call, body: LinksBody) -> None:
-    reason = base_url_refusal(body.base_url, call.services.settings) if body.base_url is not None else None
-    faults = [Fault("/base_url", reason)] if reason else []
+    refusal = base_url_refusal(body.base_url, call.services.settings) if body.base_url is not None else None
+    faults = [refusal.below("/base_url")] if refusal else []
     deliver = body.deliver.model_dump() if body.deliver else None
     faults += config.deliver_faults(deliver, call.services, call.domain)
     if faults:
         raise Invalid(faults)
 
 
-def base_url_refusal(url: str, settings: Settings) -> str | None:
+def base_url_refusal(url: str, settings: Settings) -> Fault | None:
     """What is wrong with the address that links are to begin with, or None."""
     try:
         pages.destination(url)
-    except ValueError as error:
-        return str(error)
+    except Faulty as error:
+        return error.faults[0]
     parts = urlsplit(url)
     if parts.query or parts.fragment or "?" in url or "#" in url:
-        return "must not have a query or a fragment"
+        return Fault("", "not_allowed", "must not have a query or a fragment")
     if not url.isascii():
-        return "must be ASCII: an international name as xn--..., other characters percent-encoded"
+        detail = "must be ASCII: an international name as xn--..., other characters percent-encoded"
+        return Fault("", "malformed", detail)
     local = settings.local and parts.hostname in LOOPBACK
     if parts.scheme != "https" and not local:
-        return "must be an https URL"
+        return Fault("", "not_allowed", "must be an https URL")
     return None
 
 
@@ -130,10 +132,10 @@ def assign_links(call: Call) -> Answer:
         if not isinstance(text, str):
             return []
         if pid.read(pid_key, text, item["issued"]) is None:
-            return [Fault(f"{at}/pid", "is not the pid of a link that this conversation has issued")]
+            return [Fault(f"{at}/pid", "not_found", "is not the pid of a link that this conversation has issued")]
         repeated = text in seen
         seen.add(text)
-        return [Fault(f"{at}/pid", "is there already")] if repeated else []
+        return [Fault(f"{at}/pid", "duplicate", "is there already")] if repeated else []
 
     rows = batches.read(call.body, "assignments", Assignment, check)
     if rows:

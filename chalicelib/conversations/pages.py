@@ -9,6 +9,8 @@ from html import escape
 from typing import Literal, get_args
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
+from chalicelib.base.errors import faulty
+
 Language = Literal["en", "fr", "es", "de"]
 Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed"]
 
@@ -299,19 +301,19 @@ def redirect_headers() -> dict[str, str]:
 
 
 def destination(url: str) -> str:
-    """The URL in ASCII, fit for a Location header; ValueError says what is wrong with one that cannot be visited."""
+    """The URL in ASCII, fit for a Location header; Faulty says what is wrong with one that cannot be visited."""
     if _UNSAFE.search(url):
-        raise ValueError("must not hold spaces, control characters or backslashes")
+        raise faulty("malformed", "must not hold spaces, control characters or backslashes")
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode()
     except ValueError as error:
-        raise ValueError("must name a valid host and port") from error
+        raise faulty("malformed", "must name a valid host and port") from error
     if parts.scheme not in ("https", "http") or not host:
-        raise ValueError("must be an absolute http(s) URL")
+        raise faulty("malformed", "must be an absolute http(s) URL")
     if "@" in parts.netloc:
-        raise ValueError("must not carry a user name or password")
+        raise faulty("not_allowed", "must not carry a user name or password")
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
     path, query, fragment = (quote(part, _URL_SAFE, errors="replace") for part in parts[2:])
     return urlunsplit((parts.scheme, netloc, path or "/", query, fragment))
@@ -321,7 +323,7 @@ def redirect_url(url: str, pid: str | None, query: Iterable[tuple[str, str]]) ->
     """Where the participant goes: the destination with its own parameters, then `pid`, then those of the link.
 
     All keep their order, spelling and repetitions; only our pid is ever called `pid`, and without one (the single
-    link) nothing of the visitor's is. ValueError as for `destination`.
+    link) nothing of the visitor's is. Faulty as for `destination`.
     """
     parts = urlsplit(destination(url))
     own = [part for part in parts.query.split("&") if part and (pid is None or _name(part) != "pid")]

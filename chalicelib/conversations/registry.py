@@ -5,7 +5,7 @@ from typing import Any
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants
-from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base.errors import Conflict, NotFound, conflict
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.conversations import devices, pid
@@ -68,7 +68,8 @@ def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) ->
         if found is not None and found["code"] == code:
             return found
         if found is not None:
-            raise Conflict(f"The conversation {conversation_id} is there already.")
+            detail = f"The conversation {conversation_id} is there already."
+            raise conflict(detail, "/id", "taken", conversation_id=conversation_id)
     raise Conflict("The conversation could not be made at this moment; ask again.")
 
 
@@ -103,10 +104,12 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
         multiple = item["allow_multiple_devices"] if asked.multiple is None else asked.multiple
         if item["issued"] and multiple != item["allow_multiple_devices"]:
             rule = "may be used on several devices" if item["allow_multiple_devices"] else "work on one device each"
-            raise Conflict(f"The links of this conversation {rule}; that is fixed once links exist.")
+            detail = f"The links of this conversation {rule}; that is fixed once links exist."
+            raise conflict(detail, "/allow_multiple_devices")
         origins = sorted({*item["origins"], asked.origin})
         if len(origins) > MAX_ORIGINS:
-            raise Conflict(f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most.")
+            detail = f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most."
+            raise conflict(detail, "/base_url", "too_many", max=MAX_ORIGINS)
         if item["issued"] >= asked.count and origins == item["origins"]:
             return item
         changes = {

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
-from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base import instants, patterns
+from chalicelib.base.errors import Conflict, Fault, NotFound, faulty
 from chalicelib.conversations import pages, registry
 from chalicelib.exports.config import Title
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
@@ -25,11 +25,11 @@ def _visitable(url: str) -> str:
 
 def _addressable(text: str) -> str:
     if text in (".", ".."):
-        raise ValueError("must not be . or .., which no URL can name")
+        raise faulty("malformed", "must not be . or .., which no URL can name")
     return text
 
 
-ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_addressable)]
+ConversationId = Annotated[str, StringConstraints(pattern=patterns.CONVERSATION_ID), AfterValidator(_addressable)]
 ConversationKind = Literal["research", "engagement", "other"]
 Participants = Annotated[int, Field(ge=1, le=MAX_LINKS)]
 Questions = Annotated[int, Field(ge=0, le=MAX_QUESTIONS)]
@@ -113,7 +113,9 @@ def change_conversation(call: Call) -> Answer:
     changes["updated_at"] = instants.text(call.services.now())
     changed = call.services.store.update((item["pk"], item["sk"]), changes, when=when)
     if changed is None:
-        raise Conflict(f"{', '.join(fixed)} can be changed only while the conversation is a draft.")
+        detail = "can be changed only while the conversation is a draft"
+        faults = [Fault(f"/{name}", "conflict", detail, {"status": "draft"}) for name in fixed]
+        raise Conflict(f"{', '.join(fixed)} {detail}.", faults=faults)
     return Answer(200, shown(call, changed))
 
 

@@ -25,7 +25,7 @@ from chalicelib.imports import sql
 from chalicelib.imports.sql import Source
 from chalicelib.intake import events, participants
 from chalicelib.lake import layout, rows, views
-from chalicelib.web.http import faults_of
+from chalicelib.web.complaints import faults_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -87,7 +87,7 @@ def _claimed(services: Services, place: tuple[str, str], asked: str, fresh: Seed
 
 def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Item, now: datetime) -> Item:
     if found["fingerprint"] != asked:
-        raise invalid("", "this Idempotency-Key was used before with another request")
+        raise invalid("", "conflict", "this Idempotency-Key was used before with another request")
     if "answer" in found:
         return found
     if "status" not in found and parse(found["running_until"]) > now:
