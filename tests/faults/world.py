@@ -433,8 +433,8 @@ class Light:
     """Stands in for the lake and its engine where only the life of a run is the subject: it copies what was
     downloaded, and answers at once."""
 
-    def __init__(self, reading: Any) -> None:
-        self.download = reading.download
+    def __init__(self, views: Any) -> None:
+        self.download = views.download
 
     @contextmanager
     def connection(self, folder: Path, memory_limit: str) -> Iterator[Any]:
