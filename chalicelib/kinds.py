@@ -67,21 +67,23 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of dataset."""
+    """One kind of dataset. `personal` tells whether a file of it may hold what a purge takes away: so a purge ends such
+    files at once. True unless said otherwise."""
 
     check: Callable[[Mapping[str, Any], Scope], list[Fault]]
     job: Callable[[Mapping[str, Any], Scope, When], Job | Impossible]
+    personal: bool = True
 
 
 def check(value: Any, catalog: Catalog, services: Services, domain: str) -> list[Fault]:
     """Every fault of an export's `dataset`."""
     if not isinstance(value, dict):
-        return [Fault("/dataset", "must be an object")]
+        return [Fault("/dataset", "wrong_type", "must be an object", {"expected": ["object"]})]
     if "kind" not in value:
-        return [Fault("/dataset/kind", "is required")]
+        return [Fault("/dataset/kind", "required", "is required")]
     kind = KINDS.get(value["kind"]) if isinstance(value["kind"], str) else None
     if kind is None:
-        return [Fault("/dataset/kind", f"must be one of {', '.join(KINDS)}")]
+        return [Fault("/dataset/kind", "not_one_of", f"must be one of {', '.join(KINDS)}", {"allowed": list(KINDS)})]
     return kind.check(value, Scope(services, domain, catalog))
 
 
@@ -133,7 +135,7 @@ def _check_memberships(value: object, faults: list[Fault]) -> None:
     for n, word in enumerate(words):
         known = reading.word(word, f"{at}/{n}", faults, tuple(participants.MEMBERSHIPS))
         if known is not None and word in words[:n]:
-            faults.append(Fault(f"{at}/{n}", "is there already"))
+            faults.append(Fault(f"{at}/{n}", "duplicate", "is there already"))
 
 
 def _participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
@@ -202,7 +204,7 @@ def _check_conversation_participants(value: Mapping[str, Any], scope: Scope) -> 
     if "conversation_id" in asked:
         found = reading.text(asked["conversation_id"], f"{at}/conversation_id", faults)
         if found is not None and registry.find(scope.services, scope.domain, found[:128]) is None:
-            faults.append(Fault(f"{at}/conversation_id", "is not a conversation of this domain"))
+            faults.append(Fault(f"{at}/conversation_id", "not_found", "is not a conversation of this domain"))
     return faults
 
 
@@ -217,7 +219,8 @@ def _conversation_participants_job(value: Mapping[str, Any], scope: Scope, when:
 
 
 def _check_links(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
-    return [Fault("/dataset/kind", "links are made by POST /v1/conversations/{id}/links, not as a saved export")]
+    detail = "links are made by POST /v1/conversations/{id}/links, not as a saved export"
+    return [Fault("/dataset/kind", "not_available", detail)]
 
 
 def _links_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
@@ -236,5 +239,6 @@ KINDS: dict[str, Kind] = {
     "events": Kind(lambda value, scope: events.check(value, comparable(scope.catalog))[1], _events_job),
     "raw": Kind(lambda value, scope: raw.check(value, comparable(scope.catalog))[1], _raw_job),
     "conversation_participants": Kind(_check_conversation_participants, _conversation_participants_job),
-    "conversation_links": Kind(_check_links, _links_job),
+    # Pids say nothing of the people whom they will be given to.
+    "conversation_links": Kind(_check_links, _links_job, personal=False),
 }

@@ -23,6 +23,7 @@ from chalicelib.accounts import domains
 from chalicelib.aws.clients import Aws
 from chalicelib.base.services import Services
 from chalicelib.base.settings import Settings
+from tests import answers
 
 # botocore waits between its attempts; what it waits for here is a fault that a test made.
 botocore.endpoint.time = SimpleNamespace(sleep=lambda seconds: None)
@@ -99,7 +100,9 @@ class Deployment:
         if raw and "Content-Type" not in given:
             given["Content-Type"] = "application/json"
         path, _, query = path.partition("?")
-        return invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
+        answer = invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
+        answers.check(answer)
+        return answer
 
     def drain(self, limit: int = 100) -> int:
         """Carry out every run that waits in the queue, as the function would; the number of messages taken."""

@@ -72,7 +72,7 @@ def check(answer, path, body=None, *, judged_on_result=False):
         faults = answer.json()["errors"]
         assert faults
         for fault in faults:
-            assert set(fault) == {"pointer", "detail"}
+            assert set(fault) == {"pointer", "code", "detail", "params"}
             assert fault["detail"]
             pointer = fault["pointer"]
             assert points_at(pointer, body) or pointer in NOT_IN_THE_BODY or (judged_on_result and steps(pointer)), (

@@ -8,20 +8,20 @@ from pydantic import StringConstraints
 
 from chalicelib.accounts import keys
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
+from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, NotFound, invalid
 from chalicelib.base.services import Services
 from chalicelib.web.http import ADMIN, Answer, Body, Call, Routes
 
 ROUTES = Routes()
 DOMAIN_ID = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
-Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f<>,;\"]+@[^@\s\x00-\x1f<>,;\"]+$")]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=patterns.EMAIL)]
 
 
 class DomainPatch(Body):
     """What `PATCH /v1/domain` takes: the members to replace."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] | None = None
     contact_email: Email | None = None
     webhook_secret: str | None = None
 
@@ -72,9 +72,9 @@ def change_domain(call: Call) -> Answer:
     body: DomainPatch = call.body
     changes = {name: getattr(body, name) for name in body.model_fields_set}
     if "name" in changes and changes["name"] is None:
-        raise invalid("/name", "must be a text")
+        raise invalid("/name", "wrong_type", "must be a text", expected=["text"])
     if "webhook_secret" in changes and not is_secret(changes["webhook_secret"]):
-        raise invalid("/webhook_secret", "must be whsec_ and the base64 of 24 to 64 bytes")
+        raise invalid("/webhook_secret", "malformed", "must be whsec_ and the base64 of 24 to 64 bytes")
     if not changes:
         return Answer(200, shown(get(call.services, call.domain)))
     item = call.services.store.update((f"domain/{call.domain}", "domain"), changes, when=Attr("pk").exists())

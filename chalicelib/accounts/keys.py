@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
+from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, NotFound, invalid
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
@@ -26,7 +26,7 @@ Instant = Annotated[datetime, BeforeValidator(instants.parse)]
 class KeyBody(Body):
     """What `POST /v1/keys` takes."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)]
     role: Role
     expires_at: Instant | None = None
 
@@ -95,7 +95,7 @@ def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body
     if body.expires_at is not None and body.expires_at <= call.services.now():
-        raise invalid("/expires_at", "is in the past")
+        raise invalid("/expires_at", "out_of_range", "is in the past")
     if len(call.services.store.query(f"domain/{call.domain}", "key/", limit=MAX_KEYS + 1)) > MAX_KEYS:
         raise Conflict(f"The domain has {MAX_KEYS} keys.")
     item, token = make(call.services, call.domain, body, call.seed)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from chalicelib.base import instants
+from chalicelib.base.errors import faulty
 from chalicelib.base.table import Choice, Column, ColumnType
 
 # Past it a double no longer holds every whole number, and a file would show another one than was sent.
@@ -42,7 +43,7 @@ class Attribute:
         return frozenset(choice.code for choice in self.choices)
 
     def stored(self, value: object) -> object:
-        """The value as the lake keeps it (choices as codes, instants in UTC); ValueError says what it must be."""
+        """The value as the lake keeps it (choices as codes, instants in UTC); Faulty says what it must be."""
         return _STORED["choices" if self.multiple else self.type](self, value)
 
     def code(self, value: object) -> int:
@@ -51,28 +52,29 @@ class Attribute:
             return self._codes[value]
         if type(value) is int and value in self._known:
             return value
-        raise ValueError("must be the code or the exact label of one of the attribute's choices")
+        raise faulty("not_one_of", "must be the code or the exact label of one of the attribute's choices")
 
 
 def _text(_: Attribute, value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("must be a text")
+        raise faulty("wrong_type", "must be a text", expected=["text"])
     if "\0" in value:
-        raise ValueError("must not hold a NUL character")
+        raise faulty("malformed", "must not hold a NUL character")
     return value
 
 
 def _number(_: Attribute, value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a number")
+        raise faulty("wrong_type", "must be a number", expected=["number"])
     if isinstance(value, int) and abs(value) > EXACT:
-        raise ValueError("is past 2^53, where a double would round it: define a text attribute for such numbers")
+        detail = "is past 2^53, where a double would round it: define a text attribute for such numbers"
+        raise faulty("out_of_range", detail, min=-EXACT, max=EXACT)
     return value
 
 
 def _boolean(_: Attribute, value: object) -> object:
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise faulty("wrong_type", "must be true or false", expected=["boolean"])
     return value
 
 
@@ -90,7 +92,7 @@ def _choice(attribute: Attribute, value: object) -> object:
 
 def _choices(attribute: Attribute, value: object) -> object:
     if not isinstance(value, list):
-        raise ValueError("must be a list of codes or labels")
+        raise faulty("wrong_type", "must be a list of codes or labels", expected=["list"])
     given = {attribute.code(member) for member in value}
     return [choice.code for choice in attribute.choices if choice.code in given]
 
@@ -114,10 +116,10 @@ class Catalog:
     attributes: Mapping[str, Attribute]
 
     def stored(self, name: str, value: object) -> object:
-        """A value of the attribute of that name as the lake keeps it; ValueError also when there is none."""
+        """A value of the attribute of that name as the lake keeps it; Faulty also when there is none."""
         attribute = self.attributes.get(name)
         if attribute is None:
-            raise ValueError("is not an attribute of this domain")
+            raise faulty("not_found", "is not an attribute of this domain", attribute=name)
         return attribute.stored(value)
 
     @cached_property

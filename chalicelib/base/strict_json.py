@@ -28,7 +28,7 @@ def parse(raw: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Malformed(f"The body is not JSON: {error.msg} at {where}.") from error
+        raise Malformed(f"The body is not JSON: it cannot be read on from {where}.") from error
     if "\\u" in text:
         _check_surrogates(value)
     return value

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
-from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base import instants, patterns
+from chalicelib.base.errors import Conflict, Fault, NotFound, faulty
 from chalicelib.conversations import pages, registry
 from chalicelib.exports.config import Title
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
@@ -15,21 +15,21 @@ ROUTES = Routes()
 MAX_LINKS = 1_000_000
 MAX_QUESTIONS = 100_000
 # What may change while participants are on their way; the rest is fixed once it is published.
-ALWAYS = frozenset({"title", "question_count"})
+ALWAYS = frozenset({"title", "question_count", "anonymous"})
 
 
 def _visitable(url: str) -> str:
-    pages.destination(url)
+    pages.template(url)
     return url
 
 
 def _addressable(text: str) -> str:
     if text in (".", ".."):
-        raise ValueError("must not be . or .., which no URL can name")
+        raise faulty("malformed", "must not be . or .., which no URL can name")
     return text
 
 
-ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_addressable)]
+ConversationId = Annotated[str, StringConstraints(pattern=patterns.CONVERSATION_ID), AfterValidator(_addressable)]
 ConversationKind = Literal["research", "engagement", "other"]
 Participants = Annotated[int, Field(ge=1, le=MAX_LINKS)]
 Questions = Annotated[int, Field(ge=0, le=MAX_QUESTIONS)]
@@ -45,10 +45,12 @@ class ConversationBody(Body):
     max_participants: Participants
     question_count: Questions
     destination_url: DestinationUrl
+    # None stands for a member that is not given; null itself is refused.
+    anonymous: bool = None  # type: ignore[assignment]
 
 
 class ConversationPatch(Body):
-    """What `PATCH /v1/conversations/{id}` takes: the members to replace; only the first two once published."""
+    """What `PATCH /v1/conversations/{id}` takes: the members to replace; once published only those of `ALWAYS`."""
 
     # None stands for a member that is not given; null itself is refused.
     title: Title = None  # type: ignore[assignment]
@@ -56,16 +58,20 @@ class ConversationPatch(Body):
     kind: ConversationKind = None  # type: ignore[assignment]
     max_participants: Participants = None  # type: ignore[assignment]
     destination_url: DestinationUrl = None  # type: ignore[assignment]
+    anonymous: bool = None  # type: ignore[assignment]
 
 
 def shown(call: Call, item: Item) -> dict[str, Any]:
-    """A conversation as callers see it; `link` is its single, anonymous link."""
+    """A conversation as callers see it; `link` is its single link, which lets people in while `anonymous` is true."""
+    devices = registry.devices_allowed(item)
     names = ("id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url")
     return {
         **{name: item[name] for name in names},
         "link": f"{call.services.settings.base_url}/c/{item['code']}",
         "links_issued": item["issued"],
-        "allow_multiple_devices": item["allow_multiple_devices"],
+        "anonymous": registry.is_anonymous(item),
+        "devices": devices,
+        "allow_multiple_devices": devices != 1,
         "created_at": item["created_at"],
         "updated_at": item["updated_at"],
     }
@@ -101,11 +107,11 @@ def read_conversation(call: Call) -> Answer:
 
 @ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", body=ConversationPatch)
 def change_conversation(call: Call) -> Answer:
-    """Replace the members that are given: title and question_count always, the others only while it is a draft."""
+    """Replace the members that are given: title, question_count and anonymous always, the others while a draft."""
     item = _asked(call)
     body: ConversationPatch = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
-    changes = {name: value for name, value in given.items() if value != item[name]}
+    changes = {name: value for name, value in given.items() if value != item.get(name)}
     if not changes:
         return Answer(200, shown(call, item))
     fixed = sorted(changes.keys() - ALWAYS)
@@ -113,7 +119,9 @@ def change_conversation(call: Call) -> Answer:
     changes["updated_at"] = instants.text(call.services.now())
     changed = call.services.store.update((item["pk"], item["sk"]), changes, when=when)
     if changed is None:
-        raise Conflict(f"{', '.join(fixed)} can be changed only while the conversation is a draft.")
+        detail = "can be changed only while the conversation is a draft"
+        faults = [Fault(f"/{name}", "conflict", detail, {"status": "draft"}) for name in fixed]
+        raise Conflict(f"{', '.join(fixed)} {detail}.", faults=faults)
     return Answer(200, shown(call, changed))
 
 

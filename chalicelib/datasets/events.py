@@ -98,7 +98,7 @@ def check_params(value: object, pointer: str, faults: list[Fault], taken: dict[s
             continue
         if name.lower() in seen:
             clash = f"would be a second column called {seen[name.lower()]}"
-            faults.append(Fault(reading.at(pointer, n), clash))
+            faults.append(Fault(reading.at(pointer, n), "duplicate", clash, {"name": seen[name.lower()]}))
         seen[name.lower()] = name
         names.append(name)
     return tuple(names)

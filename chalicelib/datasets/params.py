@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Literal, TypeIs, get_args
 
 from chalicelib.base import instants
-from chalicelib.base.errors import Fault
+from chalicelib.base.errors import Code, Fault
 from chalicelib.datasets import codes, reading
 
 MAX_VALUES = 100
@@ -101,13 +101,14 @@ def check_values(value: object, pointer: str, faults: list[Fault], op: Operator)
     """As many values as the operator takes: none for presence, exactly one for order, else 1 to 100."""
     if op in PRESENCE:
         if value is not None and value != []:
-            faults.append(Fault(pointer, f"{op} takes no values"))
+            faults.append(Fault(pointer, "too_many", f"{op} takes no values", {"max": 0}))
         return []
     if value is None:
-        faults.append(Fault(pointer, "is required"))
+        faults.append(Fault(pointer, "required", "is required"))
         return []
     if op in ORDER and isinstance(value, list) and len(value) != 1:
-        faults.append(Fault(pointer, f"{op} takes exactly one value"))
+        code: Code = "too_many" if value else "empty"
+        faults.append(Fault(pointer, code, f"{op} takes exactly one value", {"min": 1, "max": 1}))
         return []
     return reading.items(value, pointer, faults, MAX_VALUES)
 
@@ -124,7 +125,8 @@ def _value(
         return () if text is None else (text,)
     if isinstance(value, bool) or (isinstance(value, int | float) and reading.is_number(value)):
         return (value,)
-    faults.append(Fault(pointer, "must be a text, a number or a boolean"))
+    expected = {"expected": ["text", "number", "boolean"]}
+    faults.append(Fault(pointer, "wrong_type", "must be a text, a number or a boolean", expected))
     return ()
 
 
@@ -136,7 +138,9 @@ def _ordered(value: object, pointer: str, faults: list[Fault]) -> Sequence[float
             return (parse(value),)
         except ValueError:
             continue
-    faults.append(Fault(pointer, "must be a number, a date YYYY-MM-DD or an RFC 3339 instant with an offset"))
+    code: Code = "malformed" if isinstance(value, str) else "wrong_type"
+    detail = "must be a number, a date YYYY-MM-DD or an RFC 3339 instant with an offset"
+    faults.append(Fault(pointer, code, detail, {"expected": ["number", "date", "instant"]}))
     return ()
 
 
@@ -147,7 +151,14 @@ def action(value: object, pointer: str, faults: list[Fault]) -> Sequence[Scalar]
     """Every value of `action_code` that means what `value`, a code or a name, means."""
     spellings = codes.action(value)
     if spellings is None:
-        faults.append(Fault(pointer, "must be an action's code, such as 2, or its name, such as CLICK"))
+        faults.append(
+            Fault(
+                pointer,
+                "not_one_of",
+                "must be an action's code, such as 2, or its name, such as CLICK",
+                {"allowed": [*codes.ACTIONS, *codes.ACTIONS.values()]},
+            )
+        )
         return ()
     return (*spellings.numbers, *spellings.texts)
 
@@ -157,7 +168,8 @@ def channel(value: object, pointer: str, faults: list[Fault]) -> Sequence[Scalar
     spellings = codes.channel(value)
     if spellings is None:
         known = ", ".join(codes.CHANNELS)
-        faults.append(Fault(pointer, f"must be a channel's code ({known}) or its name, such as Email"))
+        detail = f"must be a channel's code ({known}) or its name, such as Email"
+        faults.append(Fault(pointer, "not_one_of", detail, {"allowed": [*codes.CHANNELS, *codes.CHANNELS.values()]}))
         return ()
     return spellings.texts
 

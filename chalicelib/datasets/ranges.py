@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from chalicelib.base import instants, zones
-from chalicelib.base.errors import Fault
+from chalicelib.base.errors import Fault, Faulty
 from chalicelib.datasets import reading
 from chalicelib.datasets.params import Parameters
 
@@ -55,12 +55,14 @@ def check_between(value: object, pointer: str, faults: list[Fault], names: tuple
         try:
             if name in given:
                 found[name] = instants.parse(given[name])
-        except ValueError as error:
-            faults.append(Fault(reading.at(pointer, name), str(error)))
+        except Faulty as error:
+            faults += error.at(reading.at(pointer, name))
     if len(found) < 2:
         return None
     if found[names[0]] >= found[names[1]]:
-        faults.append(Fault(reading.at(pointer, names[1]), f"must be after {names[0]}"))
+        faults.append(
+            Fault(reading.at(pointer, names[1]), "out_of_range", f"must be after {names[0]}", {"after": names[0]})
+        )
         return None
     return Between(found[names[0]], found[names[1]])
 

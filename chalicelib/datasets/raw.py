@@ -70,7 +70,7 @@ def check(value: object, catalog: Sequence[Column], pointer: str = "/dataset") -
     attributes = _attributes(given.get("attributes", []), reading.at(pointer, "attributes"), faults, catalog)
     span, wanted = _events(given["events"], reading.at(pointer, "events"), faults) if "events" in given else (None, ())
     if "events" not in given and given.get("attributes", []) == []:
-        faults.append(Fault(pointer, "must ask for attributes, events or both"))
+        faults.append(Fault(pointer, "required", "must ask for attributes, events or both"))
     segment, segment_faults = segments.check(given.get("segment"), catalog, reading.at(pointer, "segment"))
     faults += segment_faults
     return (None if faults else Raw(attributes, span, wanted, segment)), faults
@@ -86,11 +86,11 @@ def _attributes(value: object, pointer: str, faults: list[Fault], catalog: Seque
         if name == EVERY:
             chosen |= {name: column for name, column in known.items() if name != "Participant_Id"}
         elif name in known and name in chosen:
-            faults.append(Fault(place, "is there already"))
+            faults.append(Fault(place, "duplicate", "is there already"))
         elif name in known:
             chosen[name] = known[name]
         elif name is not None:
-            faults.append(Fault(place, f"no attribute of this domain is called {name}"))
+            faults.append(segments.no_attribute(name, place))
     return tuple(chosen.values())
 
 
@@ -107,9 +107,8 @@ def _events(value: object, pointer: str, faults: list[Fault]) -> tuple[Between |
     spelled = {_TIMESTAMP: _TIMESTAMP}
     for name in (name for one in wanted for name in one.params):
         if spelled.setdefault(name.lower(), name) != name:
-            faults.append(
-                Fault(place, f"asks for the parameters {spelled[name.lower()]} and {name}: one column's name")
-            )
+            detail = f"asks for the parameters {spelled[name.lower()]} and {name}: one column's name"
+            faults.append(Fault(place, "duplicate", detail, {"names": [spelled[name.lower()], name]}))
     return span, wanted
 
 

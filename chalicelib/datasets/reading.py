@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chalicelib.base.errors import Fault
+from chalicelib.base.errors import Code, Fault
 
 MAX_TEXT = 10_000
 
@@ -20,25 +20,27 @@ def members(
     Unknown members are faults by their name, and so are required ones that are missing or null.
     """
     if not isinstance(value, dict):
-        faults.append(Fault(pointer, "must be an object"))
+        faults.append(Fault(pointer, "wrong_type", "must be an object", {"expected": ["object"]}))
         return None
     known = (*required, *optional)
     for name in value:
         if name not in known:
-            faults.append(Fault(at(pointer, name), "is not a field of this request"))
+            faults.append(Fault(at(pointer, name), "unknown_member", "is not a field of this request"))
     for name in required:
         if value.get(name) is None:
-            faults.append(Fault(at(pointer, name), "is required"))
+            faults.append(Fault(at(pointer, name), "required", "is required"))
     return {name: value[name] for name in known if value.get(name) is not None}
 
 
 def items(value: object, pointer: str, faults: list[Fault], most: int, least: int = 1) -> list[object]:
     """The members of a list of `least` to `most`; empty when it is none."""
     if not isinstance(value, list):
-        faults.append(Fault(pointer, "must be a list"))
+        faults.append(Fault(pointer, "wrong_type", "must be a list", {"expected": ["list"]}))
         return []
     if not least <= len(value) <= most:
-        faults.append(Fault(pointer, f"must hold {least} to {most} items; it holds {len(value)}"))
+        code: Code = "too_many" if len(value) > most else "too_short" if value else "empty"
+        detail = f"must hold {least} to {most} items; it holds {len(value)}"
+        faults.append(Fault(pointer, code, detail, {"min": least, "max": most, "count": len(value)}))
         return []
     return value
 
@@ -46,7 +48,7 @@ def items(value: object, pointer: str, faults: list[Fault], most: int, least: in
 def text(value: object, pointer: str, faults: list[Fault], longest: int = MAX_TEXT) -> str | None:
     """A text that is not empty."""
     if value == "":
-        faults.append(Fault(pointer, "must not be empty"))
+        faults.append(Fault(pointer, "empty", "must not be empty"))
         return None
     return any_text(value, pointer, faults, longest)
 
@@ -54,11 +56,11 @@ def text(value: object, pointer: str, faults: list[Fault], longest: int = MAX_TE
 def any_text(value: object, pointer: str, faults: list[Fault], longest: int = MAX_TEXT) -> str | None:
     """A text, which may be empty, that a database can hold: no NUL, no half of a surrogate pair."""
     if not isinstance(value, str):
-        faults.append(Fault(pointer, "must be a text"))
+        faults.append(Fault(pointer, "wrong_type", "must be a text", {"expected": ["text"]}))
     elif len(value) > longest:
-        faults.append(Fault(pointer, f"must be a text of at most {longest} characters"))
+        faults.append(Fault(pointer, "too_long", f"must be a text of at most {longest} characters", {"max": longest}))
     elif "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        faults.append(Fault(pointer, "must not hold a NUL character or half of a surrogate pair"))
+        faults.append(Fault(pointer, "malformed", "must not hold a NUL character or half of a surrogate pair"))
     else:
         return value
     return None
@@ -67,7 +69,9 @@ def any_text(value: object, pointer: str, faults: list[Fault], longest: int = MA
 def whole(value: object, pointer: str, faults: list[Fault], least: int) -> int | None:
     """A whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        faults.append(Fault(pointer, f"must be a whole number of at least {least}"))
+        code: Code = "out_of_range" if isinstance(value, int) and not isinstance(value, bool) else "wrong_type"
+        params = {"min": least} if code == "out_of_range" else {"expected": ["integer"], "min": least}
+        faults.append(Fault(pointer, code, f"must be a whole number of at least {least}", params))
         return None
     return value
 
@@ -77,7 +81,7 @@ def word[Word: str](value: object, pointer: str, faults: list[Fault], words: Seq
     for known in words:
         if isinstance(value, str) and value == known:
             return known
-    faults.append(Fault(pointer, f"must be one of {', '.join(words)}"))
+    faults.append(Fault(pointer, "not_one_of", f"must be one of {', '.join(words)}", {"allowed": list(words)}))
     return None
 
 

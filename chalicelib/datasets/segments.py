@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from chalicelib.base import instants
-from chalicelib.base.errors import Fault
+from chalicelib.base.errors import Fault, Faulty, faulty
 from chalicelib.base.table import Column, ColumnType, quoted
 from chalicelib.datasets import codes, params, participants, ranges, reading
 from chalicelib.datasets.condition import Condition
@@ -104,7 +104,9 @@ def check(value: object, catalog: Sequence[Column], pointer: str = "/segment") -
     reader = _Reading({column.name: column for column in catalog if is_attribute(column)}, [])
     segment = _segment(value, pointer, reader, 0)
     if reader.conditions > MAX_CONDITIONS:
-        reader.faults.append(Fault(pointer, f"holds more than {MAX_CONDITIONS} conditions"))
+        reader.faults.append(
+            Fault(pointer, "too_many", f"holds more than {MAX_CONDITIONS} conditions", {"max": MAX_CONDITIONS})
+        )
     return (None if reader.faults else segment), reader.faults
 
 
@@ -120,7 +122,7 @@ def held_in(column: Column) -> str:
 
 def _segment(value: object, pointer: str, reader: _Reading, depth: int) -> Segment | None:
     if not isinstance(value, dict):
-        reader.faults.append(Fault(pointer, "must be an object"))
+        reader.faults.append(Fault(pointer, "wrong_type", "must be an object", {"expected": ["object"]}))
         return None
     for word in ("all", "any", "not"):
         if word in value:
@@ -130,16 +132,18 @@ def _segment(value: object, pointer: str, reader: _Reading, depth: int) -> Segme
             reader.conditions += 1
             # Past the limit the segment is refused anyway; its size must not become the size of the answer.
             return read(value, pointer, reader) if reader.conditions <= MAX_CONDITIONS else None
-    reader.faults.append(Fault(pointer, "must be one of all, any, not, or a condition on event, attribute or channel"))
+    detail = "must be one of all, any, not, or a condition on event, attribute or channel"
+    reader.faults.append(Fault(pointer, "not_one_of", detail, {"allowed": [*get_args(GroupWord), *_CONDITIONS]}))
     return None
 
 
 def _group(value: dict[str, object], word: GroupWord, pointer: str, reader: _Reading, depth: int) -> Group | None:
     for name in value:
         if name != word:
-            reader.faults.append(Fault(reading.at(pointer, name), f"is not a field beside {word}, which stands alone"))
+            detail = f"is not a field beside {word}, which stands alone"
+            reader.faults.append(Fault(reading.at(pointer, name), "unknown_member", detail, {"beside": word}))
     if depth > MAX_DEPTH:
-        reader.faults.append(Fault(pointer, f"is nested more than {MAX_DEPTH} deep"))
+        reader.faults.append(Fault(pointer, "too_large", f"is nested more than {MAX_DEPTH} deep", {"max": MAX_DEPTH}))
         return None
     place = reading.at(pointer, word)
     if word == "not":
@@ -171,7 +175,7 @@ def _in_channel(value: object, pointer: str, reader: _Reading) -> Happened | Non
     if given is None:
         return None
     if "channel" not in given and "action" not in given:
-        faults.append(Fault(pointer, "must name a channel, an action or both"))
+        faults.append(Fault(pointer, "required", "must name a channel, an action or both"))
     where = []
     for member, spelled in (("channel", params.channel), ("action", params.action)):
         if member in given:
@@ -190,7 +194,7 @@ def _identifier(value: object, pointer: str, faults: list[Fault]) -> tuple[str |
         return (text,) if text else ()
     if isinstance(value, int | float) and reading.is_number(value):
         return (value,)
-    faults.append(Fault(pointer, "must be a number or a text"))
+    faults.append(Fault(pointer, "wrong_type", "must be a number or a text", {"expected": ["number", "text"]}))
     return ()
 
 
@@ -203,12 +207,13 @@ def _has_attribute(value: object, pointer: str, reader: _Reading) -> HasAttribut
     op = reading.word(given["op"], reading.at(pointer, "op"), faults, params.OPERATORS)
     column = reader.columns.get(name) if name else None
     if name and column is None:
-        faults.append(Fault(reading.at(pointer, "attribute"), f"no attribute of this domain is called {name}"))
+        faults.append(no_attribute(name, reading.at(pointer, "attribute")))
     if column is None or op is None:
         return None
     if op not in OPERATORS_OF[column.type]:
-        known = ", ".join(OPERATORS_OF[column.type])
-        faults.append(Fault(reading.at(pointer, "op"), f"{op} cannot compare a {column.type}; these can: {known}"))
+        allowed = OPERATORS_OF[column.type]
+        detail = f"{op} cannot compare a {column.type}; these can: {', '.join(allowed)}"
+        faults.append(Fault(reading.at(pointer, "op"), "not_one_of", detail, {"allowed": list(allowed)}))
         return None
     place = reading.at(pointer, "values")
     listed = params.check_values(given.get("values"), place, faults, op)
@@ -224,8 +229,8 @@ def _attribute_value(value: object, pointer: str, column: Column, faults: list[F
         return reading.any_text(value, pointer, faults)
     try:
         return _typed(value, column)
-    except ValueError as error:
-        faults.append(Fault(pointer, str(error)))
+    except Faulty as error:
+        faults += error.at(pointer)
         return None
 
 
@@ -239,17 +244,24 @@ def _typed(value: object, column: Column) -> object:
     if column.type == "boolean":
         if isinstance(value, bool):
             return value
-        raise ValueError("must be true or false")
+        raise faulty("wrong_type", "must be true or false", expected=["boolean"])
     if isinstance(value, int | float) and reading.is_number(value):
         return float(value)
-    raise ValueError("must be a number")
+    raise faulty("wrong_type", "must be a number", expected=["number"])
 
 
 def _code(value: object, column: Column) -> int:
     for choice in column.choices:
         if value == (choice.label if isinstance(value, str) else choice.code) and not isinstance(value, bool | float):
             return choice.code
-    raise ValueError(f"must be the code or the exact label of a choice of {column.name}")
+    raise faulty(
+        "not_one_of", f"must be the code or the exact label of a choice of {column.name}", attribute=column.name
+    )
+
+
+def no_attribute(name: str, pointer: str) -> Fault:
+    """The fault of a name that none of the domain's attributes has."""
+    return Fault(pointer, "not_found", f"no attribute of this domain is called {name}", {"attribute": name})
 
 
 def check_event_name(value: object, pointer: str, faults: list[Fault]) -> str | None:

@@ -34,7 +34,7 @@ def check(
         tab("participation", participants.PARTICIPATION, default.participation),
     )
     if len(faults) == before and not participants.selected(profile, chosen):
-        faults.append(Fault(pointer, "must choose at least one column"))
+        faults.append(Fault(pointer, "empty", "must choose at least one column"))
     return chosen if len(faults) == before else None
 
 
@@ -42,14 +42,16 @@ def _names(value: object, known: frozenset[str], pointer: str, faults: list[Faul
     if value == "all":
         return "all"
     if not isinstance(value, list):
-        faults.append(Fault(pointer, 'must be "all" or a list of names of columns'))
+        faults.append(
+            Fault(pointer, "wrong_type", 'must be "all" or a list of names of columns', {"expected": ["all", "list"]})
+        )
         return ()
     names: dict[str, None] = {}
     for n, name in enumerate(reading.items(value, pointer, faults, MAX_COLUMNS, 0)):
         if not isinstance(name, str) or name not in known:
-            faults.append(Fault(reading.at(pointer, n), "is not a column of this tab"))
+            faults.append(Fault(reading.at(pointer, n), "not_found", "is not a column of this tab"))
         elif name in names:
-            faults.append(Fault(reading.at(pointer, n), "is there already"))
+            faults.append(Fault(reading.at(pointer, n), "duplicate", "is there already"))
         else:
             names[name] = None
     return tuple(names)

@@ -40,7 +40,8 @@ def check(value: object, catalog: Sequence[Column], pointer: str = "/dataset") -
     place = reading.at(pointer, "columns")
     columns = selection.check(given.get("columns"), profile, place, faults, DEFAULT)
     if columns is not None and (count := len(participants.selected(profile, columns))) > MAX_COLUMNS:
-        faults.append(Fault(place, f"must choose at most {MAX_COLUMNS} columns in all; these are {count}"))
+        detail = f"must choose at most {MAX_COLUMNS} columns in all; these are {count}"
+        faults.append(Fault(place, "too_many", detail, {"max": MAX_COLUMNS, "count": count}))
     segment, segment_faults = segments.check(given.get("segment"), catalog, reading.at(pointer, "segment"))
     faults += segment_faults
     return (None if faults or columns is None else Users(columns, segment)), faults

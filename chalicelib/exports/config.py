@@ -11,14 +11,15 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from chalicelib import kinds
 from chalicelib.accounts.domains import Email
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants, zones
+from chalicelib.base import instants, patterns, zones
 from chalicelib.base.catalog import Catalog
-from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, conflict, faulty
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.exports import cron
 from chalicelib.files.formats import FORMATS
-from chalicelib.web.http import Body, faults_of
+from chalicelib.web.complaints import faults_of
+from chalicelib.web.http import Body
 from chalicelib.webhooks.call import refusal_now
 
 MAX_CONFIG_BYTES = 150_000
@@ -32,8 +33,6 @@ EMPTY: dict[str, Any] = {
     "schedule": None,
 }
 
-# Nothing that breaks a line of a file name or of a mail's subject.
-TITLE = r"^[^\x00-\x1f\x7f]*$"
 # Letters and symbols by their category, but drawn as nothing: Hangul fillers, the braille blank.
 BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
@@ -41,12 +40,14 @@ BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 def _seen(title: str) -> str:
     # Separators, controls, zero-width and other format characters, and marks that have nothing to stand on.
     if all(character in BLANKS or unicodedata.category(character)[0] in "ZCM" for character in title):
-        raise ValueError("must hold something to see")
+        raise faulty("empty", "must hold something to see")
     return title
 
 
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TITLE), AfterValidator(_seen)]
-Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+Title = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=patterns.ONE_LINE), AfterValidator(_seen)
+]
+Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 
 
 class Deliver(Body):
@@ -117,7 +118,9 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
     faults += _schedule_faults(sound.get("schedule"))
     faults += deliver_faults(sound.get("deliver"), services, domain)
     if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
-        faults.append(Fault("", f"the configuration is past {MAX_CONFIG_BYTES} bytes"))
+        faults.append(
+            Fault("", "too_large", f"the configuration is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
+        )
     if faults:
         raise Invalid(list(dict.fromkeys(faults)))
     return config
@@ -136,7 +139,7 @@ def _option_faults(config: Mapping[str, Any]) -> list[Fault]:
 def _zone_faults(config: Mapping[str, Any]) -> list[Fault]:
     zone = config.get("timezone")
     if zone is not None and not zones.is_zone(zone):
-        return [Fault("/timezone", "must be the name of an IANA time zone, such as America/Vancouver")]
+        return [Fault("/timezone", "not_one_of", "must be the name of an IANA time zone, such as America/Vancouver")]
     return []
 
 
@@ -146,12 +149,14 @@ def _schedule_faults(schedule: Any) -> list[Fault]:
     faults = []
     zone = schedule.get("timezone", "UTC")
     if not zones.is_zone(zone):
-        faults.append(Fault("/schedule/timezone", "must be the name of an IANA time zone, such as America/Vancouver"))
+        detail = "must be the name of an IANA time zone, such as America/Vancouver"
+        faults.append(Fault("/schedule/timezone", "not_one_of", detail))
     try:
         if cron.parse(schedule["cron"]).fires_more_than_hourly:
-            faults.append(Fault("/schedule/cron", "fires more than once an hour: the minute must be a single number"))
-    except ValueError as error:
-        faults.append(Fault("/schedule/cron", str(error)))
+            detail = "fires more than once an hour: the minute must be a single number"
+            faults.append(Fault("/schedule/cron", "out_of_range", detail, {"field": "minute"}))
+    except Faulty as error:
+        faults += error.at("/schedule/cron")
     return faults
 
 
@@ -163,12 +168,12 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     ids = deliver.get("webhook_ids", [])
     for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
         if found is None:
-            faults.append(Fault(f"/deliver/webhook_ids/{n}", "is not a webhook of this domain"))
+            faults.append(Fault(f"/deliver/webhook_ids/{n}", "not_found", "is not a webhook of this domain"))
         elif ids[n] in ids[:n]:
-            faults.append(Fault(f"/deliver/webhook_ids/{n}", "is there already"))
+            faults.append(Fault(f"/deliver/webhook_ids/{n}", "duplicate", "is there already"))
     if deliver.get("webhook_url"):
-        reason = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
-        faults += [Fault("/deliver/webhook_url", reason)] if reason else []
+        refusal = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
+        faults += [refusal.below("/deliver/webhook_url")] if refusal else []
     return faults
 
 
@@ -270,4 +275,5 @@ def _title_write(domain: str, title: str, export_id: str) -> Write:
 def _title_taken(services: Services, domain: str, title: str) -> Conflict:
     holder = services.store.get(f"domain/{domain}", f"title/{title_key(title)}")
     which = f"the export {holder['export_id']}" if holder else "another export"
-    return Conflict(f"The title {title.strip()!r} is taken by {which}.")
+    params = {"export_id": holder["export_id"]} if holder else {}
+    return conflict(f"The title {title.strip()!r} is taken by {which}.", "/title", "taken", **params)

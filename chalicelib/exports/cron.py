@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
+from chalicelib.base.errors import Faulty, faulty
+
 LONGEST_TEXT = 200
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -64,23 +66,24 @@ class Cron:
 
 
 def parse(text: str) -> Cron:
-    """The cron expression's value; ValueError, which names the field, when it is malformed or can never fire.
+    """The cron expression's value; Faulty, which names the field, when it is malformed or can never fire.
 
     Numbers, names of months and days in any case, `*`, lists, ranges and steps of these; 0 and 7 are Sunday.
     """
     pieces = text.upper().split() if len(text) <= LONGEST_TEXT and text.isascii() else []
     if len(pieces) != len(FIELDS):
-        raise ValueError("a schedule has five fields: minute hour day-of-month month day-of-week, like 0 9 * * MON-FRI")
+        detail = "a schedule has five fields: minute hour day-of-month month day-of-week, like 0 9 * * MON-FRI"
+        raise faulty("malformed", detail)
     minutes, hours, days, months, weekdays = (
         _numbers(field, piece) for field, piece in zip(FIELDS, pieces, strict=True)
     )
     every_day, every_weekday = pieces[2] == "*", pieces[4] == "*"
     for field, piece in ((FIELDS[2], pieces[2]), (FIELDS[4], pieces[4])):
         if "*" in piece and not every_day and not every_weekday:
-            raise ValueError(f"{field.name}: {piece} beside another day field is read in two ways: list its numbers")
+            raise _refused(field, f"{piece} beside another day field is read in two ways: list its numbers")
     days_occur = any(day <= LONGEST_MONTHS[month - 1] for day in days for month in months)
     if every_weekday and not days_occur:
-        raise ValueError(f"day-of-month: {pieces[2]} does not occur in the months of this schedule")
+        raise _refused(FIELDS[2], f"{pieces[2]} does not occur in the months of this schedule")
     return Cron(
         minutes,
         hours,
@@ -142,7 +145,7 @@ def _numbers(field: Field, piece: str) -> tuple[int, ...]:
     for element in piece.split(","):
         parts = ELEMENT.fullmatch(element)
         if parts is None or (parts["first"] == "*" and parts["last"]):
-            raise ValueError(f"{field.name}: {element or 'an empty element'} is not a number, name, range, step or *")
+            raise _refused(field, f"{element or 'an empty element'} is not a number, name, range, step or *")
         numbers.update(_range(field, element, parts))
     return tuple(sorted(numbers))
 
@@ -157,11 +160,11 @@ def _range(field: Field, element: str, parts: re.Match[str]) -> range:
             last = 7
     step = int(parts["step"] or 1)
     if parts["step"] and parts["first"] != "*" and parts["last"] is None:
-        raise ValueError(f"{field.name}: {element} has a step without a range or *")
+        raise _refused(field, f"{element} has a step without a range or *")
     if last < first:
-        raise ValueError(f"{field.name}: the range {element} runs backwards")
+        raise _refused(field, f"the range {element} runs backwards")
     if not 1 <= step <= field.every - field.low + 1:
-        raise ValueError(f"{field.name}: the step of {element} is not from 1 to {field.every - field.low + 1}")
+        raise _refused(field, f"the step of {element} is not from 1 to {field.every - field.low + 1}")
     return range(first, last + 1, step)
 
 
@@ -169,8 +172,12 @@ def _number(field: Field, text: str) -> int:
     number = field.names.get(text, -1) if text.isalpha() else int(text)
     if not field.low <= number <= field.high:
         names = " or a name" if field.names else ""
-        raise ValueError(f"{field.name}: {text} is not from {field.low} to {field.high}{names}")
+        raise _refused(field, f"{text} is not from {field.low} to {field.high}{names}")
     return number
+
+
+def _refused(field: Field, detail: str) -> Faulty:
+    return faulty("malformed", f"{field.name}: {detail}", field=field.name)
 
 
 def _text(numbers: tuple[int, ...], low: int, high: int) -> str:

@@ -6,6 +6,7 @@ are ours.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -107,10 +108,10 @@ def _started(call: Call, principal: Principal) -> dict[str, Any]:
     dataset, faults = _dataset(services, domain, body)
     faults += kinds.check(dataset, catalog, services, domain) if not faults else []
     hook = body.hook if "://" in body.hook else f"https://{body.hook}"
-    reason = refusal_now(hook, allow_local=services.settings.local)
-    faults += [Fault("/hook", reason)] if reason else []
+    refusal = refusal_now(hook, allow_local=services.settings.local)
+    faults += [refusal.below("/hook")] if refusal else []
     if faults:
-        raise Invalid([Fault(fault.pointer.removeprefix("/dataset"), fault.detail) for fault in faults])
+        raise Invalid([replace(fault, pointer=fault.pointer.removeprefix("/dataset")) for fault in faults])
     config = {
         "title": "Raw user data",
         "description": "",
@@ -134,9 +135,9 @@ def _dataset(services: Services, domain: str, body: RawBody) -> tuple[dict[str, 
     try:
         dataset["segment"] = json.loads(saved.get(services, domain, body.segment.segment_id)["segment"])
     except Refusal:
-        faults.append(Fault("/segment/segment_id", "is not a saved segment of this partner"))
+        faults.append(Fault("/segment/segment_id", "not_found", "is not a saved segment of this partner"))
     if not body.attributes and body.events is None:
-        faults.append(Fault("/attributes", "attributes or events are required"))
+        faults.append(Fault("/attributes", "required", "attributes or events are required"))
     if body.attributes:
         dataset["attributes"] = [_attribute(name, n, faults) for n, name in enumerate(body.attributes)]
     if body.events is not None:
@@ -154,7 +155,7 @@ def _attribute(name: str, n: int, faults: list[Fault]) -> str:
     if name == "*":
         return name
     if not name.startswith("c_"):
-        faults.append(Fault(f"/attributes/{n}", "must be email, c_<profile attribute> or *"))
+        faults.append(Fault(f"/attributes/{n}", "malformed", "must be email, c_<profile attribute> or *"))
     return name.removeprefix("c_")
 
 

@@ -25,7 +25,7 @@ from chalicelib.imports import sql
 from chalicelib.imports.sql import Source
 from chalicelib.intake import events, participants
 from chalicelib.lake import layout, rows, views
-from chalicelib.web.http import faults_of
+from chalicelib.web.complaints import faults_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -180,7 +180,7 @@ def read(asked: Asked, folder: Path, beat: Beat) -> Outcome:
 def _judging(asked: Asked, folder: Path) -> Iterator[Judge]:
     with (
         (folder / "judged.ndjson").open("w", encoding="utf-8") as accepted,
-        (folder / "rejects.csv").open("w", encoding="utf-8", newline="") as rejects,
+        (folder / "rejects.csv").open("w", encoding="utf-8-sig", newline="") as rejects,
     ):
         writer = csv.writer(rejects, lineterminator="\n")
         writer.writerow(["line", "reason", "row"])

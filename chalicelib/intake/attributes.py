@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
+from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Attribute, AttributeType, Catalog
-from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound, conflict
 from chalicelib.base.services import Services
 from chalicelib.base.table import Choice
 from chalicelib.datasets import participants
@@ -23,7 +23,7 @@ MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 RESERVED = {column.name.lower() for column in (*participants.SYSTEM, *participants.PARTICIPATION)}
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+Text = Annotated[str, StringConstraints(pattern=patterns.NO_NUL)]
 
 
 class ChoiceBody(Body):
@@ -155,30 +155,38 @@ def delete_attribute(call: Call) -> Answer:
 
 def _name_faults(name: str) -> list[Fault]:
     if not NAME.fullmatch(name):
-        return [Fault("/name", "a name is an ASCII letter, then letters, digits or _, 64 characters at most")]
+        return [
+            Fault("/name", "malformed", "a name is an ASCII letter, then letters, digits or _, 64 characters at most")
+        ]
     if name.lower() in RESERVED:
-        return [Fault("/name", "is the name of a system or participation column")]
+        return [Fault("/name", "taken", "is the name of a system or participation column")]
     return []
 
 
 def _faults(body: AttributeBody) -> list[Fault]:
     if body.type != "choice":
-        faults = [Fault("/choices", "only a choice attribute has choices")] if body.choices else []
-        return faults + ([Fault("/multiple", "only a choice attribute can be multiple")] if body.multiple else [])
+        faults = []
+        if body.choices:
+            faults.append(Fault("/choices", "not_available", "only a choice attribute has choices"))
+        if body.multiple:
+            faults.append(Fault("/multiple", "not_available", "only a choice attribute can be multiple"))
+        return faults
     if not body.choices:
-        return [Fault("/choices", f"a choice attribute has 1 to {MAX_CHOICES} choices")]
+        params = {"min": 1, "max": MAX_CHOICES}
+        return [Fault("/choices", "empty", f"a choice attribute has 1 to {MAX_CHOICES} choices", params)]
     faults = []
     if sum(len(choice.label.encode()) for choice in body.choices) > MAX_CHOICES_BYTES:
-        faults.append(Fault("/choices", f"the labels are past {MAX_CHOICES_BYTES} bytes together"))
+        detail = f"the labels are past {MAX_CHOICES_BYTES} bytes together"
+        faults.append(Fault("/choices", "too_large", detail, {"max": MAX_CHOICES_BYTES}))
     codes: set[int] = set()
     labels: set[str] = set()
     for n, choice in enumerate(body.choices):
         if choice.code in codes:
-            faults.append(Fault(f"/choices/{n}/code", "is the code of an earlier choice"))
+            faults.append(Fault(f"/choices/{n}/code", "duplicate", "is the code of an earlier choice"))
         if choice.label in labels:
-            faults.append(Fault(f"/choices/{n}/label", "is the label of an earlier choice"))
+            faults.append(Fault(f"/choices/{n}/label", "duplicate", "is the label of an earlier choice"))
         if body.multiple and ";" in choice.label:
-            faults.append(Fault(f"/choices/{n}/label", "a label of a multiple choice has no ;"))
+            faults.append(Fault(f"/choices/{n}/label", "malformed", "a label of a multiple choice has no ;"))
         codes.add(choice.code)
         labels.add(choice.label)
     return faults
@@ -189,14 +197,17 @@ def _before(known: Catalog, name: str) -> Attribute | None:
         if attribute.name == name:
             return attribute
         if attribute.name.lower() == name.lower():
-            raise Conflict(f"The attribute {attribute.name} has this name but for its case.")
+            detail = f"The attribute {attribute.name} has this name but for its case."
+            raise conflict(detail, "/name", "taken", attribute=attribute.name)
     return None
 
 
 def _defined(name: str, body: AttributeBody, before: Attribute | None, version: int) -> Attribute:
     same = before is not None and (before.type, before.multiple) == (body.type, body.multiple)
     if before is not None and before.has_data and not same:
-        raise Conflict(f"{name} has data as {_kind(before.type, before.multiple)}; its type cannot change.")
+        detail = f"{name} has data as {_kind(before.type, before.multiple)}; its type cannot change."
+        at = "/type" if before.type != body.type else "/multiple"
+        raise conflict(detail, at, type=before.type, multiple=before.multiple)
     return Attribute(
         name=name,
         label=body.label or name,

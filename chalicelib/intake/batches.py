@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, StringConstraints, ValidationError
 
 from chalicelib.base import instants
 from chalicelib.base.errors import MAX_FAULTS, Fault, Invalid
-from chalicelib.web.http import Body, faults_of
+from chalicelib.base.patterns import PARTICIPANT_ID
+from chalicelib.web.complaints import faults_of
+from chalicelib.web.http import Body
 
 MAX_ITEMS = 1000
-PARTICIPANT_ID = r"^[A-Za-z0-9._:@-]{1,128}$"
 
 ParticipantId = Annotated[str, StringConstraints(pattern=PARTICIPANT_ID)]
 Instant = Annotated[datetime, BeforeValidator(instants.parse)]
-NO_NUL = r"^[^\x00]*$"
 
 # Items that are checked one by one against what the domain has defined: (item, pointer of the item) -> faults.
 ItemCheck = Callable[[Any, str], Sequence[Fault]]
@@ -25,15 +25,19 @@ ItemCheck = Callable[[Any, str], Sequence[Fault]]
 def read[Row: Body](value: Any, member: str, row: type[Row], check: ItemCheck) -> list[Row]:
     """The rows of `{"<member>": [...]}`; Invalid with every fault of every item at once."""
     if not isinstance(value, dict):
-        raise Invalid([Fault("", "must be an object")])
-    faults = [Fault(f"/{escaped(name)}", "is not a field of this request") for name in value if name != member]
+        raise Invalid([Fault("", "wrong_type", "must be an object", {"expected": ["object"]})])
+    faults = [
+        Fault(f"/{escaped(name)}", "unknown_member", "is not a field of this request")
+        for name in value
+        if name != member
+    ]
     items = value.get(member)
     if not isinstance(items, list):
-        detail = "must be a list" if member in value else "is required"
-        raise Invalid([Fault(f"/{member}", detail), *faults])
+        listed = Fault(f"/{member}", "wrong_type", "must be a list", {"expected": ["list"]})
+        raise Invalid([listed if member in value else Fault(f"/{member}", "required", "is required"), *faults])
     if len(items) > MAX_ITEMS:
-        faults = [Fault(f"/{member}", f"holds {len(items)} items; a batch takes {MAX_ITEMS}"), *faults]
-        raise Invalid(faults)
+        detail = f"holds {len(items)} items; a batch takes {MAX_ITEMS}"
+        raise Invalid([Fault(f"/{member}", "too_many", detail, {"max": MAX_ITEMS, "count": len(items)}), *faults])
     rows: list[Row] = []
     found = [_item_faults(item, f"/{member}/{n}", row, check, rows) for n, item in enumerate(items)]
     if faults or any(found):

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from chalicelib.base import instants
-from chalicelib.base.errors import Fault
+from chalicelib.base import instants, patterns
+from chalicelib.base.errors import Code, Fault, faulty
 from chalicelib.datasets import codes
 from chalicelib.intake import batches
 from chalicelib.lake.accept import accept
@@ -29,12 +29,13 @@ PARTICIPATION = frozenset(
 
 def _flat(value: object) -> object:
     if isinstance(value, dict | list):
-        raise ValueError("must be a text, a number, a boolean or null: params are flat")
+        detail = "must be a text, a number, a boolean or null: params are flat"
+        raise faulty("wrong_type", detail, expected=["text", "number", "boolean", "null"])
     return value
 
 
 Scalar = Annotated[str | bool | int | float | None, BeforeValidator(_flat)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=batches.NO_NUL)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=patterns.NO_NUL)]
 
 
 class EventRow(Body):
@@ -70,7 +71,7 @@ def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
     if not isinstance(params, dict):
         return ()
     faults = [
-        Fault(f"{at}/params/{batches.escaped(key)}", "must not hold a NUL character")
+        Fault(f"{at}/params/{batches.escaped(key)}", "malformed", "must not hold a NUL character")
         for key, value in params.items()
         if "\0" in key or (isinstance(value, str) and "\0" in value)
     ]
@@ -84,10 +85,12 @@ def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
 def _needed(params: Mapping[str, Any], at: str, key: str, types: tuple[type, ...]) -> list[Fault]:
     value = params.get(key)
     if value is None:
-        return [Fault(f"{at}/params/{key}", "is required for this event")]
-    if isinstance(value, bool) or not isinstance(value, types) or value == "" or len(str(value)) > 128:
-        return [Fault(f"{at}/params/{key}", "must be a text of 1 to 128 characters")]
-    return []
+        return [Fault(f"{at}/params/{key}", "required", "is required for this event")]
+    known = isinstance(value, types) and not isinstance(value, bool)
+    if known and 1 <= len(str(value)) <= 128:
+        return []
+    code: Code = "wrong_type" if not known else "too_long" if value else "empty"
+    return [Fault(f"{at}/params/{key}", code, "must be a text of 1 to 128 characters", {"min": 1, "max": 128})]
 
 
 def stored(row: EventRow) -> dict[str, Any]:

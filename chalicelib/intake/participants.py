@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.base import instants
+from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Catalog
-from chalicelib.base.errors import Conflict, Fault
+from chalicelib.base.errors import Conflict, Fault, Faulty
 from chalicelib.intake import attributes, batches
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes
@@ -22,7 +22,7 @@ class ParticipantRow(Body):
 
     participant_id: batches.ParticipantId
     membership: Membership
-    email: Annotated[str, StringConstraints(max_length=320, pattern=batches.NO_NUL)] | None = None
+    email: Annotated[str, StringConstraints(max_length=320, pattern=patterns.NO_NUL)] | None = None
     created_at: batches.Instant | None = None
     subscribed_at: batches.Instant | None = None
     subscription_ended_at: batches.Instant | None = None
@@ -59,13 +59,13 @@ def check_of(catalog: Catalog) -> batches.ItemCheck:
         given = item.get("attributes")
         if not isinstance(given, dict):
             return ()
-        faults = []
+        faults: list[Fault] = []
         for name, value in given.items():
             try:
                 if value is not None or name not in catalog.attributes:
                     catalog.stored(name, value)
-            except ValueError as error:
-                faults.append(Fault(f"{at}/attributes/{batches.escaped(name)}", str(error)))
+            except Faulty as error:
+                faults += error.at(f"{at}/attributes/{batches.escaped(name)}")
         return faults
 
     return check

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, StringConstraints
 
 from chalicelib import kinds
 from chalicelib.aws.store import Item
-from chalicelib.base import instants, zones
+from chalicelib.base import instants, patterns, zones
 from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
 from chalicelib.base.services import Services
 from chalicelib.datasets import segments
@@ -19,7 +19,7 @@ from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing,
 
 ROUTES = Routes()
 Instant = Annotated[datetime, BeforeValidator(instants.parse)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*\S[^\x00]*$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.SOMETHING)]
 
 
 class SegmentBody(Body):
@@ -49,7 +49,8 @@ def _checked(call: Call, value: Any, more: list[Fault]) -> segments.Segment | No
 def count_users(call: Call) -> Answer:
     """How many users a segment has now (purged ones never), and how many filters it applies."""
     body: CountBody = call.body
-    zone_faults = [] if zones.is_zone(body.timezone) else [Fault("/timezone", "must be the name of an IANA time zone")]
+    named = Fault("/timezone", "not_one_of", "must be the name of an IANA time zone, such as America/Vancouver")
+    zone_faults = [] if zones.is_zone(body.timezone) else [named]
     segment = _checked(call, body.segment, zone_faults)
     as_of = body.as_of or call.services.now()
     users = _count(call.services, call.domain, segment, as_of, body.timezone)
@@ -72,8 +73,8 @@ def _count(services: Services, domain: str, segment: segments.Segment | None, as
 def save_segment(call: Call) -> Answer:
     """Save a segment under a numeric id, the one that raw exports name."""
     text = json.dumps(call.body.segment)
-    large = [Fault("/segment", f"is past {MAX_CONFIG_BYTES} bytes")] if len(text) > MAX_CONFIG_BYTES else []
-    _checked(call, call.body.segment, large)
+    large = Fault("/segment", "too_large", f"is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
+    _checked(call, call.body.segment, [large] if len(text) > MAX_CONFIG_BYTES else [])
     # A number of 16 digits, which a double holds, made of the time and three random digits: it sorts by creation, no
     # two requests wait for each other, and the same request makes the same one.
     number = call.seed.milliseconds * 1000 + int.from_bytes(call.seed.entropy) % 1000

@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chalicelib.base import strict_json
 from chalicelib.base.errors import (
-    MAX_FAULTS,
-    Fault,
     Forbidden,
     Invalid,
     Malformed,
@@ -26,6 +24,7 @@ from chalicelib.base.errors import (
 )
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
+from chalicelib.web.complaints import faults_of
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_PAGE_BYTES = 3_000_000
@@ -196,41 +195,11 @@ def validated[Model: BaseModel](model: type[Model], value: Any) -> Model:
         raise Invalid(faults_of(error, value)) from None
 
 
-def faults_of(error: ValidationError, value: Any, base: str = "") -> list[Fault]:
-    """pydantic's complaints as faults that point into the value as it was sent."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = dict.fromkeys(
-        Fault(base + pointer(item["loc"], value, missing=item["type"] == "missing"), _detail(item["type"], item["msg"]))
-        for item in details[:MAX_FAULTS]
-    )
-    return list(faults)
-
-
-def pointer(location: Iterable[int | str], value: Any, *, missing: bool) -> str:
-    """The RFC 6901 pointer of a pydantic location: its members that are in the value (and the last, where it is what
-    is missing), without the tags of unions."""
-    path = list(location)
-    steps: list[str] = []
-    at: Any = value
-    for position, step in enumerate(path):
-        if (isinstance(at, dict) and step in at) or (isinstance(at, list) and isinstance(step, int) and step < len(at)):
-            at = at[step]  # type: ignore[index]
-        elif not (missing and position == len(path) - 1):
-            continue
-        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{step}" for step in steps)
-
-
-def _detail(kind: str, message: str) -> str:
-    known = {"missing": "is required", "extra_forbidden": "is not a field of this request"}
-    return known.get(kind) or message.removeprefix("Value error, ")
-
-
 def page_limit(call: Call) -> int:
     """`?limit=`: 50 unless given, 1 to 200."""
     text = call.query.get("limit", "50")
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= 200:
-        raise invalid("/limit", "must be a whole number from 1 to 200")
+        raise invalid("/limit", "out_of_range", "must be a whole number from 1 to 200", min=1, max=200)
     return int(text)
 
 
@@ -242,9 +211,9 @@ def page_cursor(call: Call) -> str | None:
     try:
         position = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise invalid("/cursor", "is not a cursor that this list gave") from error
+        raise invalid("/cursor", "malformed", "is not a cursor that this list gave") from error
     if not re.fullmatch(r"[\x20-\x7e]{1,300}", position):
-        raise invalid("/cursor", "is not a cursor that this list gave")
+        raise invalid("/cursor", "malformed", "is not a cursor that this list gave")
     return position
 
 
@@ -273,7 +242,7 @@ def listing(
     """One page of a partition's items, each with its sort key, and the position from which the next page goes on."""
     limit, after = page_limit(call), page_cursor(call)
     if after is not None and not after.startswith(prefix):
-        raise invalid("/cursor", "is not a cursor that this list gave")
+        raise invalid("/cursor", "malformed", "is not a cursor that this list gave")
     items = call.services.store.query(pk, prefix, after=after, limit=limit + 1, newest=newest)
     more = len(items) > limit
     return [(item["sk"], item) for item in items[:limit]], items[limit - 1]["sk"] if more else None

@@ -84,7 +84,7 @@ def _claimed(services: Services, place: tuple[str, str], asked: str, fresh: Seed
 
 def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Item, now: datetime) -> Item | Answer:
     if found["fingerprint"] != asked:
-        raise invalid("", "this Idempotency-Key was used before with another request")
+        raise invalid("", "conflict", "this Idempotency-Key was used before with another request")
     if "answer" in found:
         return Answer(int(found["status"]), json.loads(found["answer"]), json.loads(found.get("headers", "{}")))
     if "status" not in found and parse(found["running_until"]) > now:

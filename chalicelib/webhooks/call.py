@@ -16,6 +16,7 @@ from collections.abc import Buffer, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
+from chalicelib.base.errors import Fault, Faulty
 from chalicelib.webhooks.address import Target, is_allowed, target
 
 # The IP addresses of a name (for a port), as text; raises OSError when there are none.
@@ -118,20 +119,22 @@ def call(
 
 def refusal_now(
     url: str, *, allow_local: bool = False, resolve: Resolve = lookup, budget: float = BOUNDS.lookup
-) -> str | None:
+) -> Fault | None:
     """Why the URL may not be a webhook, the present addresses of its name included; None when it may.
 
     A name that is not resolved within `budget` seconds is no reason: every call judges it again.
     """
     try:
-        goal = _goal(url, allow_local)
-    except Trouble as trouble:
-        return str(trouble)
+        goal = target(url, allow_local)
+    except Faulty as error:
+        return error.faults[0]
     try:
         addresses = _addresses(goal, resolve, budget)
     except Trouble:
         return None
-    return None if all(is_allowed(address, allow_local) for address in addresses) else FORBIDDEN
+    if all(is_allowed(address, allow_local) for address in addresses):
+        return None
+    return Fault("", "not_allowed", FORBIDDEN)
 
 
 def _goal(url: str, allow_local: bool) -> Target:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
-from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base import instants, patterns
+from chalicelib.base.errors import Conflict, Invalid, NotFound, invalid
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
@@ -25,7 +25,7 @@ OVERLAP = timedelta(hours=24)
 EventName = Literal["export.completed", "export.failed", "webhook.test"]
 EVENTS: tuple[EventName, ...] = ("export.completed", "export.failed", "webhook.test")
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 Events = Annotated[list[EventName], Field(min_length=1, max_length=10)]
 
 
@@ -79,9 +79,9 @@ def _secret(services: Services, seed: Seed, webhook_id: str) -> str:
 
 
 def _check_url(services: Services, url: str) -> None:
-    reason = refusal_now(url, allow_local=services.settings.local)
-    if reason is not None:
-        raise invalid("/url", reason)
+    refusal = refusal_now(url, allow_local=services.settings.local)
+    if refusal is not None:
+        raise Invalid([refusal.below("/url")])
 
 
 @ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, status=201, creates="remade")
@@ -140,7 +140,7 @@ def change_webhook(call: Call) -> Answer:
         changes["description"] = body.description or ""
     if "enabled" in body.model_fields_set:
         if body.enabled is None:
-            raise invalid("/enabled", "must be true or false")
+            raise invalid("/enabled", "wrong_type", "must be true or false", expected=["boolean"])
         changes |= {"enabled": body.enabled, "disabled_reason": None}
     if not changes:
         return Answer(200, shown(item))

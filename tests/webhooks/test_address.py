@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.base.errors import Fault
 from chalicelib.webhooks.address import is_allowed, is_public, refusal, target
 
 
@@ -55,7 +56,8 @@ def test_forbidden_addresses(address):
     assert not is_public(address)
     assert not is_public(ip_address(address))
     bare = f"[{address}]" if ":" in address else address
-    assert refusal(f"https://{bare}/", allow_local=False) == "the URL's address is not a public one"
+    fault = refusal(f"https://{bare}/", allow_local=False)
+    assert fault == Fault("", "not_allowed", "the URL's address is not a public one")
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -216,10 +218,10 @@ def test_odd_spellings_of_local_hosts_are_refused(url):
     ],
 )
 def test_urls_that_are_refused(url, words):
-    reason = refusal(url, allow_local=False)
-    assert reason
-    assert words in reason
-    assert "secret" not in reason
+    fault = refusal(url, allow_local=False)
+    assert fault
+    assert words in fault.detail
+    assert "secret" not in fault.detail
 
 
 @pytest.mark.parametrize(
