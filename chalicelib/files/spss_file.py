@@ -329,7 +329,7 @@ def _extension(subtype: int, data: bytes) -> bytes:
 
 
 def _records(content: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """Each record of a dictionary after its header: its type and subtype (of a text's further words -1), start and end."""
+    """Each record of a dictionary after its header: its type and subtype (-1: a text goes on), start and end."""
     start = _HEADER_BYTES
     while start < len(content):
         kind, first, second, third = struct.unpack_from("<4i", content.ljust(start + 16), start)

@@ -23,7 +23,7 @@ FIRST_DATE, LAST_DATE = "1582-10-15", "9999-12-31"
 EXACT_INTEGER = 2**53
 
 # The widths of texts, and those in which numbers are shown. They come in steps, for SPSS joins two files only where
-# their texts are equally wide. No step is a multiple of 252, for which IBM and ReadStat lay out the last segment differently.
+# their texts are equally wide. None is a multiple of 252, for which IBM and ReadStat lay out the last segment unlike.
 TEXT_WIDTHS = (64, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, TEXT_BYTES)
 NUMBER_WIDTHS = (8, 12, 16, 20)
 # A text longer than this is stored in segments of 255 bytes, each padded to 256; the number of them counts by 252.
@@ -244,7 +244,7 @@ def number_format(low: float | None, high: float | None, decimals: int) -> str:
 
 
 def text_width(size: int, limit: int = 0) -> int:
-    """The width, in bytes, of a text whose longest value has `size` bytes; `limit` is that of its kind, if there is one."""
+    """The width, in bytes, of a text whose longest value has `size` bytes; `limit`: that of its kind, if any."""
     return limit if limit and size <= limit else _step(size, TEXT_WIDTHS)
 
 
@@ -322,7 +322,7 @@ def _changes(column: Column, variable: Variable, earlier: str | None, wanted: in
     if wanted > variable.width:
         yield (
             f"{column.name}: texts are cut to {SEGMENT} bytes, because SPSS has no short names left for the segments "
-            "of so many very long texts whose names begin alike; give them names that differ in their first five letters"
+            "of so many very long texts whose names begin alike; give them names that differ in the first five letters"
         )
     if earlier is None or variable.format[0] != earlier[0] or variable.format == earlier:
         return

@@ -33,8 +33,8 @@ def read(services: Services, run: Item) -> Kept:
     if run["export_id"] is None:
         return Kept()
     domain, export_id = run["domain"], run["export_id"]
-    keys = [config.place(domain, export_id), place(domain, export_id)]
-    export, item = services.store.get_many(keys)
+    export = services.store.get(*config.place(domain, export_id))
+    item = services.store.get(*place(domain, export_id))
     if export is None or config.config_of(export)["dataset"] != config.config_of(run)["dataset"]:
         return Kept()
     if item is None:
@@ -42,6 +42,11 @@ def read(services: Services, run: Item) -> Kept:
     rows = json.loads(unpacked(item["variables"]))
     promise = {(column, code): (name, format) for column, code, name, format in rows}
     return Kept(promise, item["variables"], export["config"])
+
+
+def covers(promise: Promise, kept: Kept) -> bool:
+    """Whether a file with this promise also keeps the one that is stored."""
+    return all(promise.get(key) == value for key, value in kept.promise.items())
 
 
 def writes(run: Item, kept: Kept, promise: Promise) -> list[Write]:
@@ -56,5 +61,10 @@ def writes(run: Item, kept: Kept, promise: Promise) -> list[Write]:
     unchanged = Attr("pk").not_exists() if kept.stored is None else Attr("variables").eq(kept.stored)
     return [
         Write(put={"pk": pk, "sk": sk, "variables": text}, when=unchanged),
-        Write(update=config.place(run["domain"], export_id), when=Attr("config").eq(kept.config)),
+        # A condition alone; to set what is there needs no further permission.
+        Write(
+            update=config.place(run["domain"], export_id),
+            set={"config": kept.config},
+            when=Attr("config").eq(kept.config),
+        ),
     ]
