@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from chalicelib.base.table import Choice, Column
@@ -81,7 +82,7 @@ class ResponseSet:
 type Promise = Mapping[tuple[str, int | None], tuple[str, str]]
 
 
-NOTHING: Promise = {}
+NOTHING: Promise = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,16 @@ def _widened(draft: Variable, earlier: str | None) -> Variable:
         return draft
     format = max(draft.format, earlier, key=_sizes)
     return replace(draft, format=format, width=_sizes(format)[0] if draft.width else 0)
+
+
+def covers(promise: Promise, before: Promise) -> bool:
+    """Whether a file with this promise has every name of the one before, and is nowhere narrower."""
+    return all(
+        key in promise
+        and promise[key][0] == name
+        and (promise[key][1][0] != format[0] or format[0] not in "AF" or _sizes(promise[key][1]) >= _sizes(format))
+        for key, (name, format) in before.items()
+    )
 
 
 def _sizes(format: str) -> tuple[int, int]:

@@ -44,11 +44,6 @@ def read(services: Services, run: Item) -> Kept:
     return Kept(promise, item["variables"], export["config"])
 
 
-def covers(promise: Promise, kept: Kept) -> bool:
-    """Whether a file with this promise also keeps the one that is stored."""
-    return all(promise.get(key) == value for key, value in kept.promise.items())
-
-
 def writes(run: Item, kept: Kept, promise: Promise) -> list[Write]:
     """What to write with the run's commit, under the condition that the export and its promise are as they were."""
     if kept.config is None or promise == kept.promise:

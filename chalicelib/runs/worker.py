@@ -19,7 +19,7 @@ from chalicelib.base.table import Column, Table
 from chalicelib.exports.config import config_of
 from chalicelib.files import codebook
 from chalicelib.files.formats import FORMATS
-from chalicelib.files.spss_rules import Promise
+from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
 from chalicelib.runs import announce, dictionaries, downloads, drift, runs, slots
@@ -110,7 +110,7 @@ def _committed(services: Services, run: Item, made: "Made") -> bool:
     """Complete the run, Superseded when it is ours no more; False when its file must be written anew: another run was
     completed meanwhile, and texts are wider there."""
     kept = made.kept
-    while dictionaries.covers(made.promise, kept):
+    while covers(made.promise, kept.promise):
         try:
             if runs.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
                 return True
