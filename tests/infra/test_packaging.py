@@ -29,6 +29,8 @@ from infra.packaging.wheels import Incomplete, Pin
 from infra.templates import read_template
 from tests.infra.unpacked import Unpacked, function, message, recorded, request
 
+pytestmark = pytest.mark.slow
+
 OFFLINE = re.compile(r"dns error|error sending request|tcp connect|Network connectivity|offline", re.IGNORECASE)
 
 
