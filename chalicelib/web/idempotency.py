@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,7 +50,7 @@ def perform(endpoint: Endpoint, call: Call, key: str, request_fingerprint: str) 
     if isinstance(record, Answer):
         return record
     seeded = Seed(int(record["seed_ms"]), bytes.fromhex(record["seed_entropy"]))
-    again = Call(services, call.principal, call.path, call.query, call.headers, seeded, call.body)
+    again = replace(call, seed=seeded)
     try:
         answer = endpoint.act(again)
     except Refusal:
