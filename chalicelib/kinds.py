@@ -67,10 +67,12 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of dataset."""
+    """One kind of dataset. `personal` tells whether a file of it may hold what a purge takes away: so a purge ends such
+    files at once. True unless said otherwise."""
 
     check: Callable[[Mapping[str, Any], Scope], list[Fault]]
     job: Callable[[Mapping[str, Any], Scope, When], Job | Impossible]
+    personal: bool = True
 
 
 def check(value: Any, catalog: Catalog, services: Services, domain: str) -> list[Fault]:
@@ -237,5 +239,6 @@ KINDS: dict[str, Kind] = {
     "events": Kind(lambda value, scope: events.check(value, comparable(scope.catalog))[1], _events_job),
     "raw": Kind(lambda value, scope: raw.check(value, comparable(scope.catalog))[1], _raw_job),
     "conversation_participants": Kind(_check_conversation_participants, _conversation_participants_job),
-    "conversation_links": Kind(_check_links, _links_job),
+    # Pids say nothing of the people whom they will be given to.
+    "conversation_links": Kind(_check_links, _links_job, personal=False),
 }

@@ -1,8 +1,14 @@
-"""The fold of participation by participant and conversation, as SQL: defined in fold.sql, kept in the lake."""
+"""The fold of participation by participant and conversation, as SQL: defined in fold.sql, kept in the lake.
+
+A column that is added, or that means something else, takes another `VERSION`: parts that were folded before are then
+read from their events, until compaction has folded them again. No stored part needs to be touched by hand.
+"""
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+VERSION = 1
 
 COLUMNS = {
     "participant_id": "VARCHAR",
@@ -15,6 +21,8 @@ COLUMNS = {
     "disqualified_at": "TIMESTAMP",
     "over_quota_at": "TIMESTAMP",
 }
+# How the measures of folds merge, by their type; texts are the key.
+_MERGED = {"BIGINT": "CAST(SUM({}) AS BIGINT)", "TIMESTAMP": "MAX({})"}
 
 
 @cache
@@ -30,8 +38,8 @@ def fold_of(participation: str, as_of: str) -> str:
 
 def merged(folds: Sequence[str]) -> str:
     """The fold of all events of which the SELECTs give folds, each event in one of them."""
-    latest = ", ".join(f"MAX({name}) AS {name}" for name, kind in COLUMNS.items() if kind == "TIMESTAMP")
+    measures = ", ".join(f"{_MERGED[kind].format(name)} AS {name}" for name, kind in COLUMNS.items() if kind in _MERGED)
     return (
-        f"SELECT participant_id, conversation_id, CAST(SUM(invitations) AS BIGINT) AS invitations, {latest} "
+        f"SELECT participant_id, conversation_id, {measures} "
         f"FROM ({' UNION ALL '.join(f'({one})' for one in folds)}) GROUP BY participant_id, conversation_id"
     )

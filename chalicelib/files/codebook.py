@@ -8,6 +8,9 @@ from typing import TypedDict
 from chalicelib.base.table import Column
 from chalicelib.files.formula import guarded
 
+# Spreadsheets take a CSV for UTF-8 by it.
+BYTE_ORDER_MARK = "\ufeff"
+
 
 class ValueLabel(TypedDict):
     """One code of a choice column; `missing` marks a user-missing one."""
@@ -46,7 +49,8 @@ def entries(columns: Sequence[Column]) -> list[Entry]:
 
 
 def as_csv(codebook: Sequence[Entry]) -> str:
-    """The codebook as guarded CSV: a header, lines ended by LF, value labels as `1=Female; 2=Male`."""
+    """The codebook as guarded CSV with a byte order mark: a header, lines ended by LF, value labels as
+    `1=Female; 2=Male`."""
     lines = io.StringIO()
     rows = csv.writer(lines, lineterminator="\n")
     rows.writerow(Entry.__annotations__)
@@ -54,4 +58,4 @@ def as_csv(codebook: Sequence[Entry]) -> str:
         value_labels = "; ".join(f"{one['code']}={one['label']}" for one in entry["value_labels"])
         cells = [entry["name"], entry["label"], entry["type"], value_labels, entry["source"], entry["definition"]]
         rows.writerow(map(guarded, cells))
-    return lines.getvalue()
+    return BYTE_ORDER_MARK + lines.getvalue()

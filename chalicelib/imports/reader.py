@@ -180,7 +180,7 @@ def read(asked: Asked, folder: Path, beat: Beat) -> Outcome:
 def _judging(asked: Asked, folder: Path) -> Iterator[Judge]:
     with (
         (folder / "judged.ndjson").open("w", encoding="utf-8") as accepted,
-        (folder / "rejects.csv").open("w", encoding="utf-8", newline="") as rejects,
+        (folder / "rejects.csv").open("w", encoding="utf-8-sig", newline="") as rejects,
     ):
         writer = csv.writer(rejects, lineterminator="\n")
         writer.writerow(["line", "reason", "row"])

@@ -56,7 +56,13 @@ class Task:
     @property
     def is_idle(self) -> bool:
         """Whether nothing has changed since the step before."""
-        return not (any(self.batches.values()) or self.ripe or len(self.purged) != self.before.purged)
+        is_current = len(self.purged) == self.before.purged and not outdated_folds(self.before.events)
+        return is_current and not any(self.batches.values()) and not self.ripe
+
+
+def outdated_folds(parts: Sequence[Events]) -> list[int]:
+    """The numbers of the event parts whose fold has another version than folds are made with now."""
+    return [number for number, part in enumerate(parts) if part.participation and part.fold_version != fold.VERSION]
 
 
 def absorbed(sizes: Sequence[int], fresh_rows: int, largest: int | None = None) -> list[int]:
@@ -111,7 +117,7 @@ def _gather(services: Services, domain: str, known: Known, most: int) -> Task:
         catalog=catalog,
         purged=tuple(purged),
         batches=taken,
-        is_more=taken != batches,
+        is_more=taken != batches or len(outdated_folds(before.events)) > 1,
         ripe=tuple(group for group in before.leaving if group.at <= until),
     )
 
@@ -230,17 +236,25 @@ class _Step:
     def _events(self, con: "DuckDBPyConnection") -> tuple[Events, ...]:
         parts = self.task.before.events
         if not self.task.batches["events"]:
-            return parts
+            return self._refolded(con, parts)
         batches = self._batches("events")
         new = self.folder / "new.parquet"
         ids = [self._local(part.ids.key) for part in parts]
         arrived = new_events.write(con, rows.of_batches(batches, "events"), ids, self._files_of, new)
         shutil.rmtree(batches)
         if not arrived:
-            return parts
+            return self._refolded(con, parts)
         rewritten = absorbed([part.rows for part in parts], arrived, LARGE)
         made = self._write_events(con, new, [parts[n] for n in rewritten])
-        return (*(part for n, part in enumerate(parts) if n not in rewritten), made)
+        return self._refolded(con, (*(part for n, part in enumerate(parts) if n not in rewritten), made))
+
+    def _refolded(self, con: "DuckDBPyConnection", parts: tuple[Events, ...]) -> tuple[Events, ...]:
+        """The parts, one of which has its fold made anew when there are some with an older version."""
+        number = next(iter(outdated_folds(parts)), None)
+        if number is None:
+            return parts
+        part = replace(parts[number], fold=None, folded=None, ahead=None)
+        return (*parts[:number], self._folded(con, part), *parts[number + 1 :])
 
     def _files_of(self, number: int) -> list[Path]:
         part = self.task.before.events[number]
@@ -266,15 +280,16 @@ class _Step:
     def _folded(self, con: "DuckDBPyConnection", part: Events) -> Events:
         """The part with its fold, and what lies ahead of it."""
         assert part.participation is not None  # noqa: S101 (only parts that have some are folded)
-        source = f"SELECT * FROM '{self._own(part.participation)}'"
+        own = self._own(part.participation)
+        source = f"SELECT * FROM '{own}'" if own.exists() else self._read(part.participation.key)
         until = views.literal(self.now - UNFOLDED)
         _, last = _bounds(con, f"{source} WHERE occurred_at <= {until}")
         ahead = self._made_or_none(con, "ahead", f"{source} WHERE occurred_at > {until}")
         if last is None:
-            return replace(part, ahead=ahead)
+            return replace(part, ahead=ahead, fold_version=fold.VERSION)
         order = "ORDER BY participant_id, conversation_id"
         folded = self._made(con, "events", "fold", f"SELECT * FROM ({fold.fold_of(source, until)}) {order}")
-        return replace(part, fold=folded, folded=last, ahead=ahead)
+        return replace(part, fold=folded, folded=last, ahead=ahead, fold_version=fold.VERSION)
 
     def _made_or_none(self, con: "DuckDBPyConnection", role: str, sql: str) -> Rows | None:
         made = self._made(con, "events", role, sql, keep_empty=False)

@@ -1,8 +1,13 @@
-"""The manifest: which parts of a domain's lake count. Immutable; one conditional update moves the pointer to it."""
+"""The manifest: which parts of a domain's lake count. Immutable; one conditional update moves the pointer to it.
+
+How it may change: members are only ever added, each with a default that says what an older manifest meant by not having
+it; a reader leaves out what it does not know, so that the release before can read it after a roll-back. What changes
+the meaning of a stored column has a number beside it, as `fold_version` has.
+"""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +39,8 @@ class People:
 @dataclass(frozen=True, slots=True)
 class Events:
     """Events that are in no other part. The fold is of the participation up to the newest instant folded, `folded`
-    (an instant's text, or None when nothing is); `ahead` has the participation after it."""
+    (an instant's text, or None when nothing is); `ahead` has the participation after it. `fold_version` is the
+    `fold.VERSION` that both were made with: 1 where none was written down."""
 
     ids: Rows
     people: Rows
@@ -43,6 +49,7 @@ class Events:
     fold: Rows | None = None
     folded: str | None = None
     ahead: Rows | None = None
+    fold_version: int = 1
     first: str = ""
     last: str = ""
 
@@ -96,17 +103,25 @@ def read(text: str | bytes) -> Manifest:
     return Manifest(
         version=told["version"],
         key=told["key"],
-        participants=tuple(People(**{**part, "columns": tuple(part["columns"])}) for part in told["participants"]),
+        participants=tuple(_people(part) for part in told["participants"]),
         events=tuple(_events(part) for part in told["events"]),
         leaving=tuple(Leaving(group["at"], tuple(group["keys"])) for group in told["leaving"]),
         purged=told["purged"],
     )
 
 
+def _people(told: dict[str, Any]) -> People:
+    return People(**{**_known(People, told), "columns": tuple(told["columns"])})
+
+
 def _events(told: dict[str, Any]) -> Events:
     names = ("ids", "people", "participation", "others", "fold", "ahead")
-    rows = {name: Rows(**told[name]) if told[name] else None for name in names}
-    return Events(**{**told, **rows})
+    rows = {name: Rows(**_known(Rows, told[name])) if told[name] else None for name in names}
+    return Events(**{**_known(Events, told), **rows})
+
+
+def _known(kind: type[Rows | People | Events], told: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: told[field.name] for field in fields(kind) if field.name in told}
 
 
 def current(services: Services, domain: str) -> Manifest:

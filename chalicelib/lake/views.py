@@ -97,9 +97,10 @@ def _wanted(part: manifest.Events, wanted: Wanted) -> dict[str, str]:
     if wanted.events:
         use["others"] = part.others
     if wanted.folded:
-        if part.folded is None or part.folded <= instants.text(wanted.folded):
+        is_early = part.folded is None or part.folded <= instants.text(wanted.folded)
+        if is_early and part.fold_version == fold.VERSION:
             use |= {"fold": part.fold, "ahead": part.ahead}
-        else:  # something that happened later is folded in
+        else:  # something that happened later is folded in, or something else than is asked for now
             use["unfolded"] = part.participation
     return {role: found.key for role, found in use.items() if found is not None}
 

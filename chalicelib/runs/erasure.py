@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from chalicelib import kinds
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants, telemetry
 from chalicelib.base.services import Services
@@ -18,7 +19,6 @@ AGAIN = timedelta(minutes=10)
 LONGEST = timedelta(hours=1)
 # Columns that say nothing of what a purge takes away, by the kind of the dataset that has them.
 HARMLESS = frozenset({column.name for column in (*participants.SYSTEM, *participants.PARTICIPATION)} - {"EmailAddress"})
-PERSONAL = ("participants", "users", "raw")
 
 
 def erase_files(services: Services, domain: str) -> None:
@@ -55,7 +55,7 @@ def erase_files(services: Services, domain: str) -> None:
 def is_personal(run: Mapping[str, Any]) -> bool:
     """Whether the run's file may hold an e-mail address or profile attributes."""
     dataset = json.loads(run["config"])["dataset"]
-    return dataset["kind"] in PERSONAL and not set(json.loads(run["file"])["columns"]) <= HARMLESS
+    return kinds.KINDS[dataset["kind"]].personal and not set(json.loads(run["file"])["columns"]) <= HARMLESS
 
 
 def _may_yet_write(services: Services, run: Item) -> bool:

@@ -184,7 +184,7 @@ def test_the_codebook_names_every_column(community: tuple[Deployment, str]):
     assert [(label["code"], label["label"]) for label in gender["value_labels"]] == [(1, "Female"), (2, "Male")]
     answer = deployment.call("GET", f"/v1/runs/{run['id']}/codebook?format=csv", key)
     assert answer.header("Content-Type").startswith("text/csv")
-    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
     assert [row["name"] for row in rows] == run["file"]["columns"]
     accepted = deployment.call("GET", f"/v1/runs/{run['id']}/codebook", key, Accept="text/csv")
     assert accepted.body == answer.body

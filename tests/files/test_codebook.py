@@ -40,18 +40,18 @@ def test_each_column_has_an_entry_that_says_what_it_means():
 
 def test_the_csv_is_known_letter_by_letter():
     assert as_csv(entries(COLUMNS)) == (
-        "name,label,type,value_labels,source,definition\n"
+        "\ufeffname,label,type,value_labels,source,definition\n"
         "Participant_Id,Participant,text,,system,The id\n"
-        'Gender,"How ""do"" you, identify?",choice,1=Female; 2=Male; -9==Refused,profile,\n'
+        'Gender,"How ""do"" you, identify?",choice,1=Female; 2=Male; \'-9==Refused,profile,\n'
         'ResponseRate,\'=Rate,number,,participation,"100 x ...,\nrounded"\n'
     )
 
 
 def test_no_cell_of_the_csv_is_a_formula():
     hostile = Column("=a", "+b", "choice", "profile", "@c", choices=(Choice(-1, "x"),))
-    rows = list(csv.reader(io.StringIO(as_csv(entries([hostile])))))
+    rows = list(csv.reader(io.StringIO(as_csv(entries([hostile])).removeprefix("\ufeff"))))
     assert rows[1] == ["'=a", "'+b", "choice", "'-1=x", "profile", "'@c"]
 
 
 def test_no_columns_give_a_header():
-    assert as_csv(entries([])) == "name,label,type,value_labels,source,definition\n"
+    assert as_csv(entries([])) == "\ufeffname,label,type,value_labels,source,definition\n"

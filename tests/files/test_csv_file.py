@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.base.table import Choice, Column
-from chalicelib.files.formula import guarded
+from chalicelib.files.formula import guarded, unguarded, unguarded_sql
 from tests.files.results import rendered, result_of, written
 
 TEXT = Column("Text", "A text", "text")
@@ -149,8 +149,8 @@ def test_an_hour_that_occurs_twice_shows_twice(tmp_path):
 def test_choices_follow_the_catalogue_and_keep_unknown_codes(tmp_path):
     topics = Column("m", "m", "choices", choices=(Choice(100_000, "far"), Choice(-1, "near"), Choice(2, "=two")))
     values = [[2, -1, 100_000], [7, 2, 3], [2, 2], [None], [], None]
-    assert column_of(tmp_path, topics, values)[0] == ["far;near;=two", "'=two;3;7", "'=two", "", "", ""]
-    assert column_of(tmp_path, topics, values, values="codes")[0] == ["100000;-1;2", "2;3;7", "2", "", "", ""]
+    assert column_of(tmp_path, topics, values)[0] == ["far;near;'=two", "'=two;3;7", "'=two", "", "", ""]
+    assert column_of(tmp_path, topics, values, values="codes")[0] == ["100000;'-1;2", "2;3;7", "2", "", "", ""]
 
 
 @pytest.mark.parametrize("codes", [(1, 2, 3), (-2_147_483_648, 0, 2_147_483_647)])
@@ -185,7 +185,10 @@ HARMLESS = [
     "a'b",
     "",
     " a",
-    "1;=2",
+    "1;2",
+    "a, b; c | d",
+    "a;b=c",
+    "a,x-1",
     "é",
     "Ω",
     "_=",
@@ -193,12 +196,32 @@ HARMLESS = [
 ]
 
 
+FORMULA = re.compile('[ "]*[=+\\-@＝＋－＠]')
+SEPARATORS = [",", ";", "\t", "|"]
+LINE_BREAKS = ["\r", "\n", "\r\n"]
+# What a participant may write so that another separator than the file's makes a formula of the rest.
+SPLIT = [
+    before + separator + space + quotes + marks + starter + rest
+    for before, rest in (("x", "1+1"), ("", "cmd|' /C calc'!A0"), ("-5", '"'))
+    for separator in SEPARATORS + LINE_BREAKS
+    for space, quotes, marks in (("", "", ""), (" ", '"', ""), ("", "", "'"), ("  ", '" "', "''"))
+    for starter in ("=", "+", "-", "@", "＝", "＠")
+]
+
+
 def looks_dangerous(cell):
     return re.match("[ \0]*[=+\\-@\t\r\n＝＋－＠]", cell) and not re.fullmatch("[+-]?[0-9]+([.][0-9]+)?", cell)
 
 
+def live(content, separator):
+    """The cells that a reader with this separator would take for formulas."""
+    read = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+    return [cell for row in read for cell in row if FORMULA.match(cell) and looks_dangerous(cell.lstrip(' "'))]
+
+
 def restored(cell):
-    return cell.removeprefix("'")
+    """As the contract words it: one ' off at the start, and at each place behind a separator."""
+    return re.sub("([,;\t|\r\n][ \"]*)'('*[=+@＝＋－＠-])", r"\1\2", cell.removeprefix("'"))
 
 
 def test_no_hostile_cell_stays_dangerous_and_each_is_restored(tmp_path):
@@ -213,13 +236,40 @@ def test_harmless_cells_are_left_alone(tmp_path):
     assert column_of(tmp_path, TEXT, HARMLESS)[0] == HARMLESS
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=6), min_size=1, max_size=30))
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_separator_makes_a_hostile_cell_live_and_each_is_restored(tmp_path, delimiter):
+    assert len(SPLIT) >= 300
+    rows = [[text, n, text] for n, text in enumerate(SPLIT)]
+    content, _ = rendered(tmp_path, [Column("First", "", "text"), ROW, TEXT], rows, delimiter=delimiter)
+    assert [(restored(row[0]), restored(row[2])) for row in cells(content, delimiter)[1:]] == [(t, t) for t in SPLIT]
+    assert [live(content, separator) for separator in SEPARATORS] == [[], [], [], []]
+    bare, _ = rendered(tmp_path, [ROW, TEXT], [row[1:] for row in rows], delimiter=delimiter, formula_guard=False)
+    assert all(live(bare, separator) for separator in SEPARATORS), "the cells are as hostile as they look"
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=6)
+TRICKY_TEXT = st.lists(st.sampled_from([*",;\t|\r\n", *STARTERS, "'", "''", '"', " ", "5", "a", "é"]), max_size=9)
+
+
+@given(st.lists(ANY_TEXT | TRICKY_TEXT.map("".join), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sql_and_python_guard_alike_and_any_text_is_restored(tmp_path, values):
     texts, _ = column_of(tmp_path, TEXT, values)
     assert texts == [guarded(value) for value in values]
     assert [restored(text) for text in texts] == values
     assert not any(looks_dangerous(text) for text in texts)
+    content, _ = rendered(tmp_path, [ROW, TEXT], list(enumerate(values)))
+    assert [live(content, separator) for separator in SEPARATORS] == [[], [], [], []]
+
+
+@given(st.lists(ANY_TEXT | TRICKY_TEXT.map("".join), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=60)
+def test_the_inverse_restores_in_python_and_in_sql_what_was_guarded(values):
+    shown = [guarded(value) for value in values]
+    assert [unguarded(text) for text in shown] == values
+    for texts in (values, shown):
+        sql = f"SELECT list_transform(?::VARCHAR[], lambda text: {unguarded_sql('text')})"
+        assert duckdb.execute(sql, [texts]).fetchone() == ([unguarded(text) for text in texts],)
 
 
 def test_labels_and_headers_are_guarded_and_numbers_never(tmp_path):

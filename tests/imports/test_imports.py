@@ -56,7 +56,8 @@ def rejected(community, found: dict) -> list[tuple[int, str, str]]:
     (key,) = (key for key in objects(community, "imports/") if f"{found['id']}/rejected" in key)
     assert key in answer.header("Location")
     text = community.deployment.services.bucket.get(key).decode()
-    rows = list(csv.reader(io.StringIO(text)))
+    assert text.startswith("\ufeff")
+    rows = list(csv.reader(io.StringIO(text[1:])))
     assert rows[0] == ["line", "reason", "row"]
     return [(int(line), reason, row) for line, reason, row in rows[1:]]
 
