@@ -11,7 +11,7 @@ from chalicelib.aws.store import Item
 from chalicelib.base import patterns
 from chalicelib.base.errors import Fault, Faulty, NotFound
 from chalicelib.base.settings import Settings
-from chalicelib.conversations import assignments, pages, pid, registry, visits
+from chalicelib.conversations import assignments, bindings, pages, pid, registry
 from chalicelib.conversations.registry import Issue
 from chalicelib.conversations.routes import MAX_LINKS
 from chalicelib.exports import config
@@ -154,7 +154,7 @@ def _link(call: Call) -> Item:
             find=_link, status=204)  # fmt: skip
 def reset_link(call: Call) -> Answer:
     """Let the participant go on with another device: the next one that starts is the link's."""
-    visits.free(call.services, call.found, call.path["pid"])
+    bindings.free(call.services, call.found, call.path["pid"])
     return Answer(204)
 
 

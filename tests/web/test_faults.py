@@ -11,7 +11,7 @@ from chalicelib.base.errors import MAX_FAULTS, Fault, Invalid, TooMany, Unavaila
 from chalicelib.web.complaints import complaint, faults_of, sound
 from chalicelib.web.http import Body, refused
 from tests.answers import CODES, jargon
-from tests.deployed import export, problem
+from tests.builders import export, problem
 
 
 class Inner(Body):
