@@ -186,6 +186,7 @@ def resources() -> Settings:
         origins=("https://front.example",),
         # A heartbeat in the background would make the order of calls a matter of luck.
         heartbeat_seconds=3600,
+        sender="noreply@panelport.example",
         memory_limit="1GB",
     )
 
