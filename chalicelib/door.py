@@ -1,8 +1,11 @@
 """The front door: every endpoint there is, and the one way in which a request becomes an answer."""
 
+from dataclasses import replace
+
 from chalicelib.accounts import domains, keys
+from chalicelib.aws.retries import Busy
 from chalicelib.base import telemetry
-from chalicelib.base.errors import NotFound, Refusal
+from chalicelib.base.errors import NotFound, Refusal, Unavailable
 from chalicelib.base.services import Services
 from chalicelib.conversations import links, visits
 from chalicelib.conversations import routes as conversations
@@ -71,7 +74,12 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     try:
         made = _answered(endpoint, request, services)
     except Refusal as refusal:
-        made = endpoint.failed(request.headers, refusal.status) if endpoint.failed else refused(refusal)
+        made = _refused(endpoint, request, refusal)
+    except Busy as error:
+        telemetry.alarm("request refused by AWS", method=endpoint.method, route=endpoint.path,
+                        **telemetry.failure(error))  # fmt: skip
+        telemetry.count("RequestsUnavailable")
+        made = _refused(endpoint, request, Unavailable(retry_after=5))
     except Exception as error:  # noqa: BLE001 (the last line: a caller gets a problem document, the log the place)
         telemetry.alarm("request failed", method=endpoint.method, route=endpoint.path, **telemetry.failure(error))
         made = endpoint.failed(request.headers, 500) if endpoint.failed else FAILED
@@ -81,6 +89,13 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     domain = request.principal.domain if request.principal else None
     telemetry.record("request", method=endpoint.method, route=endpoint.path, status=made.status, domain=domain)
     return made
+
+
+def _refused(endpoint: Endpoint, request: Request, refusal: Refusal) -> Answer:
+    if endpoint.failed is None:
+        return refused(refusal)
+    shown = endpoint.failed(request.headers, refusal.status)
+    return replace(shown, headers={**shown.headers, **refusal.headers})
 
 
 def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answer:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from chalicelib import door
-from tests.deployed import Community, deployed, export, logged
+from tests.builders import export
+from tests.deployed import Community, deployed, logged
 
 # Part of everything that domain A wrote; nowhere else may it be seen.
 CANARY = "c4n4ry"

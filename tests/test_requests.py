@@ -12,7 +12,8 @@ from schemathesis.core import NotSet
 
 from chalicelib import door
 from infra.local.gateway import Request, invoke
-from tests.deployed import deployed, problem, remembered, restored
+from tests.builders import problem
+from tests.deployed import deployed, remembered, restored
 from tests.test_isolation import lived_in
 
 REQUESTS = 2000

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -34,10 +35,7 @@ class KeyBody(Body):
 def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[Item, str]:
     """Store a new key (again with the same seed: the same one) and give its item and its token, shown only here."""
     key_id = seed.identifier("key")
-    # Derived, not drawn: the repeat of a request that got no answer can be told the same token, and it is stored
-    # nowhere. It takes both the master secret and the request's 128 random bits to make it.
-    secret = hmac.digest(services.key("api-keys"), seed.entropy + key_id.encode(), hashlib.sha256).hex()
-    token = f"pp_{key_id}_{secret}"
+    token = _token(services, key_id, seed)
     item = {
         "pk": f"key/{key_id}",
         "sk": "key",
@@ -59,6 +57,13 @@ def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[It
     if refused:
         item = services.store.get(f"key/{key_id}", "key") or item
     return item, token
+
+
+def _token(services: Services, key_id: str, seed: Seed) -> str:
+    # Derived, not drawn: the repeat of a request that got no answer can be told the same token, and it is stored
+    # nowhere. It takes both the master secret and the request's 128 random bits to make it.
+    secret = hmac.digest(services.key("api-keys"), seed.entropy + key_id.encode(), hashlib.sha256).hex()
+    return f"pp_{key_id}_{secret}"
 
 
 def principal_of(services: Services, authorization: str) -> Principal | None:
@@ -90,7 +95,12 @@ def shown(item: Item) -> dict[str, Any]:
     return {name: item[name] for name in ("id", "name", "role", "created_at", "expires_at", "revoked_at")}
 
 
-@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, status=201, creates="remade")
+def _key_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": _token(call.services, answer["id"], call.seed)}
+
+
+@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, status=201, creates="stored",
+            secret=_key_member)  # fmt: skip
 def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body

@@ -1,7 +1,9 @@
 """The catalogue of a domain's profile attributes: what each is called, and what a value of it may be."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Literal
 
@@ -64,8 +66,13 @@ def _text(_: Attribute, value: object) -> object:
 
 
 def _number(_: Attribute, value: object) -> object:
+    if isinstance(value, Decimal):
+        detail = "has more digits than a number keeps: define a text attribute for such numbers"
+        raise faulty("out_of_range", detail, min=-EXACT, max=EXACT)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise faulty("wrong_type", "must be a number", expected=["number"])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise faulty("out_of_range", "must be a finite number", min=-EXACT, max=EXACT)
     if isinstance(value, int) and abs(value) > EXACT:
         detail = "is past 2^53, where a double would round it: define a text attribute for such numbers"
         raise faulty("out_of_range", detail, min=-EXACT, max=EXACT)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
@@ -22,13 +22,22 @@ from chalicelib.runs import runs
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes
 
 ROUTES = Routes()
+MAX_DEVICES = 5
+CLOSED = (
+    "Since unique links exist, the conversation's single link, which has no pid, lets nobody in; "
+    "set anonymous to true for it to do so, or to false for this to be said no more."
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class LinksBody(Body):
-    """What `POST /v1/conversations/{id}/links` takes; the rule for devices is by default the one there is."""
+    """What `POST /v1/conversations/{id}/links` takes; the rule for devices is by default the one there is.
+
+    `devices` null is any number of them; `allow_multiple_devices` is the older way to say null (true) or 1 (false).
+    """
 
     count: Annotated[int, Field(ge=1, le=MAX_LINKS)] | None = None
+    devices: Annotated[int, Field(ge=1, le=MAX_DEVICES)] | None = None
     allow_multiple_devices: bool | None = None
     base_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
     deliver: Deliver | None = None
@@ -57,8 +66,14 @@ def issue_links(call: Call) -> Answer:
     base_url = (body.base_url or call.services.settings.base_url).rstrip("/")
     count = item["max_participants"] if body.count is None else body.count
     # Before the run: a link that is in a file works, whatever becomes of the run.
-    item = registry.issue(call.services, item, Issue(count, body.allow_multiple_devices, _origin(base_url)))
-    source = {"export_id": None, "of": f"conversation/{item['id']}", "config": _config(item, count, base_url, body)}
+    said = "/devices" if "devices" in body.model_fields_set else "/allow_multiple_devices"
+    item = registry.issue(call.services, item, Issue(count, _origin(base_url), _devices(body), said))
+    source = {
+        "export_id": None,
+        "of": f"conversation/{item['id']}",
+        "config": _config(item, count, base_url, body),
+        "warnings": [CLOSED] if registry.is_closed_by_links(item) else [],
+    }
     run = runs.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
     answer, headers = waited(call, run)
     return Answer(202, answer, headers)
@@ -69,6 +84,10 @@ def _check(call: Call, body: LinksBody) -> None:
     faults = [refusal.below("/base_url")] if refusal else []
     deliver = body.deliver.model_dump() if body.deliver else None
     faults += config.deliver_faults(deliver, call.services, call.domain)
+    if "devices" in body.model_fields_set and body.allow_multiple_devices is not None and body.devices != _older(body):
+        faults.append(
+            Fault("/allow_multiple_devices", "conflict", "says otherwise than devices: true is null, false is 1")
+        )
     if faults:
         raise Invalid(faults)
 
@@ -89,6 +108,16 @@ def base_url_refusal(url: str, settings: Settings) -> Fault | None:
     if parts.scheme != "https" and not local:
         return Fault("", "not_allowed", "must be an https URL")
     return None
+
+
+def _devices(body: LinksBody) -> int | Literal["as it is"] | None:
+    if "devices" in body.model_fields_set:
+        return body.devices
+    return registry.AS_IT_IS if body.allow_multiple_devices is None else _older(body)
+
+
+def _older(body: LinksBody) -> int | None:
+    return registry.ANY if body.allow_multiple_devices else 1
 
 
 def _origin(url: str) -> str:

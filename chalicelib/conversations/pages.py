@@ -9,7 +9,8 @@ from html import escape
 from typing import Literal, get_args
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
-from chalicelib.base.errors import faulty
+from chalicelib.base.errors import Faulty, faulty
+from chalicelib.base.hosts import ascii_host
 
 Language = Literal["en", "fr", "es", "de"]
 Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed"]
@@ -220,9 +221,13 @@ WORDS: dict[Language, Words] = {
 }
 
 _QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
+# Where a destination says that the pid goes.
+PLACEHOLDER = "{pid}"
+_PLACEHOLDERS = re.compile(r"\{[^{}]*\}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
-# What may stand in a URL's parts as it is (RFC 3986), the percent sign of what is encoded already included.
-_URL_SAFE = "!$%&'()*+,/:;=?@[]~"
+# What may stand in a URL's parts as it is (RFC 3986), the percent sign of what is encoded already and the braces of a
+# placeholder included.
+_URL_SAFE = "{}!$%&'()*+,/:;=?@[]~"
 
 
 def language(accept: str | None) -> Language:
@@ -301,35 +306,73 @@ def redirect_headers() -> dict[str, str]:
 
 
 def destination(url: str) -> str:
-    """The URL in ASCII, fit for a Location header; Faulty says what is wrong with one that cannot be visited."""
+    """The URL in ASCII, fit for a Location header but for its braces.
+
+    Faulty says what is wrong with one that cannot be visited.
+    """
     if _UNSAFE.search(url):
         raise faulty("malformed", "must not hold spaces, control characters or backslashes")
     try:
         parts = urlsplit(url)
         port = parts.port
-        host = (parts.hostname or "").encode("idna").decode()
     except ValueError as error:
         raise faulty("malformed", "must name a valid host and port") from error
-    if parts.scheme not in ("https", "http") or not host:
+    if parts.scheme not in ("https", "http") or not parts.hostname:
         raise faulty("malformed", "must be an absolute http(s) URL")
     if "@" in parts.netloc:
         raise faulty("not_allowed", "must not carry a user name or password")
+    if port == 0:
+        raise faulty("malformed", "must name a valid host and port")
+    try:
+        host = ascii_host(parts.hostname, bracketed="[" in parts.netloc)
+    except ValueError as error:
+        raise faulty("malformed", f"must name another host: this one {error}") from None
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
     path, query, fragment = (quote(part, _URL_SAFE, errors="replace") for part in parts[2:])
     return urlunsplit((parts.scheme, netloc, path or "/", query, fragment))
 
 
+def is_visitable(url: str) -> bool:
+    """Whether a browser may be sent to the URL."""
+    try:
+        destination(url)
+    except Faulty:
+        return False
+    return True
+
+
+def template(url: str) -> None:
+    """Judge where a destination says that the pid goes: Faulty for a placeholder elsewhere than in a query value
+    or the fragment, and for any other than `{pid}`."""
+    destination(url)
+    parts = urlsplit(url)
+    values = [parameter.partition("=")[2] for parameter in parts.query.split("&")]
+    places = sum(text.count(PLACEHOLDER) for text in (*values, parts.fragment))
+    if _PLACEHOLDERS.search(url.replace(PLACEHOLDER, "")):
+        raise faulty("not_allowed", "must have no placeholder but {pid}; braces that are meant are written %7B and %7D")
+    if places != url.count(PLACEHOLDER):
+        raise faulty("not_allowed", "must have {pid} only in the value of a query parameter or in the fragment")
+
+
 def redirect_url(url: str, pid: str | None, query: Iterable[tuple[str, str]]) -> str:
     """Where the participant goes: the destination with its own parameters, then `pid`, then those of the link.
 
-    All keep their order, spelling and repetitions; only our pid is ever called `pid`, and without one (the single
-    link) nothing of the visitor's is. Faulty as for `destination`.
+    Where the destination says by `{pid}` where the pid goes, it goes there alone; the single link leaves nothing there.
+    All keep their order, spelling and repetitions; of the link's, one whose name the destination has is left out. Only
+    our pid is ever called `pid`, and without one nothing of the visitor's is. Faulty as for `destination`.
     """
     parts = urlsplit(destination(url))
-    own = [part for part in parts.query.split("&") if part and (pid is None or _name(part) != "pid")]
-    ours = [] if pid is None else [f"pid={quote(pid, safe='')}"]
-    passed = [f"{_encoded(name)}={_encoded(value)}" for name, value in query if name != "pid"]
-    return urlunsplit(parts._replace(query="&".join(own + ours + passed)))
+    own = [part for part in parts.query.split("&") if part]
+    taken = {"pid", *map(_name, own)}
+    filled = [_filled(part, pid) for part in own]
+    fragment = parts.fragment.replace(PLACEHOLDER, pid or "")
+    ours: list[str] = []
+    if pid is not None and filled == own and fragment == parts.fragment:
+        filled = [part for part in own if _name(part) != "pid"]
+        ours = [f"pid={quote(pid, safe='')}"]
+    passed = [f"{_encoded(name)}={_encoded(value)}" for name, value in query if name not in taken]
+    onward = urlunsplit(parts._replace(query="&".join(filled + ours + passed), fragment=fragment))
+    return onward.replace("{", "%7B").replace("}", "%7D")
 
 
 def _document(spoken: Language, title: str, body: str) -> str:
@@ -347,6 +390,11 @@ def _ours(tag: str) -> Language | None:
     if primary == "*":
         return "en"
     return next((known for known in get_args(Language) if known == primary), None)
+
+
+def _filled(parameter: str, pid: str | None) -> str:
+    name, equals, value = parameter.partition("=")
+    return name + equals + value.replace(PLACEHOLDER, pid or "")
 
 
 def _name(parameter: str) -> str:

@@ -1,7 +1,14 @@
-"""Conversations as the table keeps them: their rows, their codes, their keys, and how many links each has issued."""
+"""Conversations as the table keeps them: their rows, their codes, their keys, and how many links each has issued.
+
+Members of a row that came later, and how a row without them is read:
+
+    devices      how many devices a link may be used on, None for any number; without it `allow_multiple_devices` says
+    anonymous    what was set about the single link, None where nothing was; a row without it that has issued links is
+                 of before conversations could be closed, and stays open
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants
@@ -15,16 +22,22 @@ KEY_VERSION = 1
 # 50 bits: short enough to read out, and too many to try them all in search of conversations.
 CODE_LENGTH = 10
 MAX_ORIGINS = 20
+ANY: Final = None
+AS_IT_IS: Final = "as it is"
 _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What links are asked for: their number, the rule for devices (None: as it is), and the origin they begin with."""
+    """What links are asked for: their number, the origin they begin with, and on how many devices each may be used.
+
+    `devices` is 1 to 5, ANY, or AS_IT_IS; `said` points to the member that said so.
+    """
 
     count: int
-    multiple: bool | None
     origin: str
+    devices: int | Literal["as it is"] | None = AS_IT_IS
+    said: str = "/devices"
 
 
 def place(domain: str, conversation_id: str) -> tuple[str, str]:
@@ -56,8 +69,8 @@ def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) ->
     for _ in range(_TRIES):
         code = seed.ulid()[-CODE_LENGTH:].lower()
         item = {
-            "pk": pk, "sk": sk, **members, "code": code, "status": "draft", "mode": "live",
-            "issued": 0, "allow_multiple_devices": False, "origins": [], "assignments": 0,
+            "pk": pk, "sk": sk, "anonymous": None, **members, "code": code, "status": "draft", "mode": "live",
+            "issued": 0, "devices": 1, "origins": [], "assignments": 0,
             "key_version": KEY_VERSION, "domain": domain, "created_at": now, "updated_at": now,
         }  # fmt: skip
         known = {"pk": f"code/{code}", "sk": "code", "domain": domain, "conversation_id": conversation_id}
@@ -95,17 +108,34 @@ def device_key(services: Services, item: Item) -> devices.DeviceKey:
     return devices.key(services.key("conversations"), item["key_version"], item["domain"], item["id"])
 
 
+def devices_allowed(item: Item) -> int | None:
+    """On how many devices each link of the conversation may be used; None for any number."""
+    if "devices" in item:
+        return int(item["devices"]) if item["devices"] is not None else ANY
+    return ANY if item["allow_multiple_devices"] else 1
+
+
+def is_anonymous(item: Item) -> bool:
+    """Whether the single link lets people in without a pid: until unique links are issued, unless it was set."""
+    return item.get("anonymous") is not False and not is_closed_by_links(item)
+
+
+def is_closed_by_links(item: Item) -> bool:
+    """Whether the single link lets nobody in because unique links exist, and nothing was set about it."""
+    return "anonymous" in item and item["anonymous"] is None and bool(item["issued"])
+
+
 def issue(services: Services, item: Item, asked: Issue) -> Item:
     """Raise the number of links that the conversation has issued to at least `count`; it never falls.
 
     Conflict when links exist under another rule for devices than the one asked for.
     """
     for _ in range(_TRIES):
-        multiple = item["allow_multiple_devices"] if asked.multiple is None else asked.multiple
-        if item["issued"] and multiple != item["allow_multiple_devices"]:
-            rule = "may be used on several devices" if item["allow_multiple_devices"] else "work on one device each"
-            detail = f"The links of this conversation {rule}; that is fixed once links exist."
-            raise conflict(detail, "/allow_multiple_devices")
+        rule = devices_allowed(item)
+        devices = rule if asked.devices == AS_IT_IS else asked.devices
+        if item["issued"] and devices != rule:
+            detail = f"The links of this conversation work on {_in_words(rule)}; that is fixed once links exist."
+            raise conflict(detail, asked.said)
         origins = sorted({*item["origins"], asked.origin})
         if len(origins) > MAX_ORIGINS:
             detail = f"The conversation's links begin with {MAX_ORIGINS} addresses, which is the most."
@@ -114,14 +144,23 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
             return item
         changes = {
             "issued": max(item["issued"], asked.count),
-            "allow_multiple_devices": multiple,
+            "devices": devices,
             "origins": origins,
             "updated_at": instants.text(services.now()),
         }
+        # The rule for devices only changes together with the first links.
         unchanged = Attr("issued").eq(item["issued"]) & Attr("origins").eq(item["origins"])
-        unchanged = unchanged & Attr("allow_multiple_devices").eq(item["allow_multiple_devices"])
+        if "anonymous" not in item and not item["issued"]:
+            changes["anonymous"] = None
+            unchanged = unchanged & Attr("anonymous").not_exists()
         changed = services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
         if changed is not None:
             return changed
         item = get(services, item["domain"], item["id"])
     raise Conflict("The conversation is being changed by others at this moment; ask again.")
+
+
+def _in_words(devices: int | None) -> str:
+    if devices is ANY:
+        return "any number of devices"
+    return "one device each" if devices == 1 else f"up to {devices} devices each"

@@ -15,11 +15,11 @@ ROUTES = Routes()
 MAX_LINKS = 1_000_000
 MAX_QUESTIONS = 100_000
 # What may change while participants are on their way; the rest is fixed once it is published.
-ALWAYS = frozenset({"title", "question_count"})
+ALWAYS = frozenset({"title", "question_count", "anonymous"})
 
 
 def _visitable(url: str) -> str:
-    pages.destination(url)
+    pages.template(url)
     return url
 
 
@@ -45,10 +45,12 @@ class ConversationBody(Body):
     max_participants: Participants
     question_count: Questions
     destination_url: DestinationUrl
+    # None stands for a member that is not given; null itself is refused.
+    anonymous: bool = None  # type: ignore[assignment]
 
 
 class ConversationPatch(Body):
-    """What `PATCH /v1/conversations/{id}` takes: the members to replace; only the first two once published."""
+    """What `PATCH /v1/conversations/{id}` takes: the members to replace; once published only those of `ALWAYS`."""
 
     # None stands for a member that is not given; null itself is refused.
     title: Title = None  # type: ignore[assignment]
@@ -56,16 +58,20 @@ class ConversationPatch(Body):
     kind: ConversationKind = None  # type: ignore[assignment]
     max_participants: Participants = None  # type: ignore[assignment]
     destination_url: DestinationUrl = None  # type: ignore[assignment]
+    anonymous: bool = None  # type: ignore[assignment]
 
 
 def shown(call: Call, item: Item) -> dict[str, Any]:
-    """A conversation as callers see it; `link` is its single, anonymous link."""
+    """A conversation as callers see it; `link` is its single link, which lets people in while `anonymous` is true."""
+    devices = registry.devices_allowed(item)
     names = ("id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url")
     return {
         **{name: item[name] for name in names},
         "link": f"{call.services.settings.base_url}/c/{item['code']}",
         "links_issued": item["issued"],
-        "allow_multiple_devices": item["allow_multiple_devices"],
+        "anonymous": registry.is_anonymous(item),
+        "devices": devices,
+        "allow_multiple_devices": devices != 1,
         "created_at": item["created_at"],
         "updated_at": item["updated_at"],
     }
@@ -101,11 +107,11 @@ def read_conversation(call: Call) -> Answer:
 
 @ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", body=ConversationPatch)
 def change_conversation(call: Call) -> Answer:
-    """Replace the members that are given: title and question_count always, the others only while it is a draft."""
+    """Replace the members that are given: title, question_count and anonymous always, the others while a draft."""
     item = _asked(call)
     body: ConversationPatch = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
-    changes = {name: value for name, value in given.items() if value != item[name]}
+    changes = {name: value for name, value in given.items() if value != item.get(name)}
     if not changes:
         return Answer(200, shown(call, item))
     fixed = sorted(changes.keys() - ALWAYS)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants
 from chalicelib.base.services import Services
-from chalicelib.conversations import devices, pages, pid, registry
+from chalicelib.conversations import devices, pages, pid, query, registry
 from chalicelib.conversations.pages import Notice
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
@@ -24,10 +24,14 @@ MAX_FORM_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A link of an open conversation, seen to be genuine; `pid` None is the single link that everybody may share."""
+    """A link of an open conversation, seen to be genuine; `pid` None is the single link that everybody may share.
+
+    `others` are the parameters that go on with the participant.
+    """
 
     item: Item
     pid: str | None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 def failed(headers: Mapping[str, str], status: int) -> Answer:
@@ -41,7 +45,7 @@ def follow_link(call: Call) -> Answer:
     visit = _visit(call)
     if not isinstance(visit, Visit):
         return _notice(call.headers, visit)
-    if visit.pid is None or visit.item["allow_multiple_devices"]:
+    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 302)
     holder = _holder(call.services.store.get(*place(visit.item, visit.pid)))
     if holder is None:
@@ -67,7 +71,7 @@ def start_link(call: Call) -> Answer:
         return _notice(call.headers, visit)
     if not _is_from_here(call, visit.item):
         return _notice(call.headers, "refused")
-    if visit.pid is None or visit.item["allow_multiple_devices"]:
+    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 303)
     known, fresh = _device(call, visit), _posted_device(call, visit)
     row = call.services.store.get(*place(visit.item, visit.pid))
@@ -96,18 +100,28 @@ def free(services: Services, item: Item, text: str) -> None:
 
 
 def _visit(call: Call) -> Visit | Notice:
-    item = registry.by_code(call.services, call.path["code"])
+    code, pairs = query.at(call.path["code"], call.pairs)
+    item = registry.by_code(call.services, code)
     if item is None:
         return "bad_link"
     if item["status"] != "published":
         return "ended" if item["status"] == "ended" else "not_open"
-    given = {value for name, value in call.pairs if name == "pid"}
-    if not given:
-        return Visit(item, None)
-    text = given.pop()
-    if given or pid.read(registry.pid_key(call.services, item), text, item["issued"]) is None:
+    # A destination of before its host was judged as strictly as now leads nobody to a stranger.
+    if not pages.is_visitable(item["destination_url"]):
         return "bad_link"
-    return Visit(item, text)
+    return _entry(registry.pid_key(call.services, item), item, query.read(pairs))
+
+
+def _entry(key: pid.PidKey, item: Item, asked: query.Query) -> Visit | Notice:
+    """The visit that a link's parameters ask for; one that was meant to carry a pid is never the single link's."""
+    issued = item["issued"]
+    if asked.pid is not None:
+        return "bad_link" if pid.read(key, asked.pid, issued) is None else Visit(item, asked.pid, asked.others)
+    genuine = {text for text in asked.hidden if pid.read(key, text, issued) is not None}
+    if genuine:
+        text = genuine.pop()
+        return "bad_link" if genuine else Visit(item, text, asked.without(text))
+    return Visit(item, None, asked.others) if registry.is_anonymous(item) else "bad_link"
 
 
 def _holder(row: Item | None) -> str | None:
@@ -185,7 +199,7 @@ def _start(call: Call, visit: Visit, text: str, status: int, *, stale: bool = Fa
     spoken = pages.language(call.headers.get("accept-language"))
     device = call.services.entropy(devices.DEVICE_BYTES)
     nonce = devices.nonce(registry.device_key(call.services, visit.item), text, device, _now(call))
-    action = "?" + urlencode(call.pairs, errors="replace")
+    action = "?" + urlencode([("pid", text), *visit.others], errors="replace")
     page = pages.start(spoken, visit.item["title"], action, nonce, stale)
     headers: dict[str, HeaderValue] = {**pages.headers(spoken, visit.item["destination_url"])}
     return Answer(status, page, headers, "text/html; charset=utf-8")
@@ -198,5 +212,5 @@ def _notice(headers: Mapping[str, str], kind: Notice, status: int | None = None)
 
 
 def _onward(call: Call, visit: Visit, status: int, more: Mapping[str, HeaderValue] | None = None) -> Answer:
-    url = pages.redirect_url(visit.item["destination_url"], visit.pid, call.pairs)
+    url = pages.redirect_url(visit.item["destination_url"], visit.pid, visit.others)
     return Answer(status, None, {**pages.redirect_headers(), "Location": url, **(more or {})})

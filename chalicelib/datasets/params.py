@@ -279,7 +279,9 @@ def _compare(where: Where, parameters: Parameters, cell: Cell) -> str:
     (value,), sign = where.values, ORDER[where.op]
     bound = parameters.bind(value)
     if isinstance(value, float):
-        return f"{cell(where.param, 'number')} {sign} {bound}"
+        number = cell(where.param, "number")
+        # NaN is greater than every number to DuckDB; rows from before numbers were all finite may hold it.
+        return f"({number} {sign} {bound} AND isfinite({number}))"
     text = cell(where.param, "text")
     if isinstance(value, datetime):
         return f"CASE WHEN {_matches(text, _INSTANT)} THEN TRY_CAST(upper({text}) AS TIMESTAMPTZ) {sign} {bound} END"

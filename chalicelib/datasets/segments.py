@@ -403,7 +403,9 @@ def _attribute_sql(segment: HasAttribute, parameters: Parameters) -> str:
     if op in SEARCH:
         return f"COALESCE({params.search(held, op, segment.values, parameters)}, FALSE)"
     if op in ORDER:
-        return f"COALESCE({held} {ORDER[op]} {parameters.bind(segment.values[0])}, FALSE)"
+        # NaN is greater than every number to DuckDB; rows from before numbers were all finite may hold it.
+        finite = f" AND isfinite({held})" if column.type == "number" else ""
+        return f"COALESCE({held} {ORDER[op]} {parameters.bind(segment.values[0])}{finite}, FALSE)"
     if column.type == "choices":
         equal = " OR ".join(f"list_contains({held}, {parameters.bind(value)})" for value in segment.values)
     else:

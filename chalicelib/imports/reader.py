@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from chalicelib.base import strict_json
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Fault, Malformed
+from chalicelib.base.table import quoted
 from chalicelib.files.formula import guarded
 from chalicelib.imports import sql
 from chalicelib.imports.sql import Source
@@ -373,16 +374,41 @@ def _line(cells: Sequence[Any]) -> str:
 
 
 def _read_parquet(con: "DuckDBPyConnection", asked: Asked, folder: Path, judge: Judge, beat: Beat) -> Iterable[Path]:
-    told = con.execute(f"DESCRIBE SELECT * FROM read_parquet('{folder / 'upload'}')").fetchall()
-    header = [str(column[0]) for column in told]
-    check_columns(header, asked)
-    columns = [(name, *sql.normal(name, str(column[1]))) for name, column in zip(header, told, strict=True)]
+    path = folder / "upload"
+    stored = _stored_columns(con, path)
+    check_columns([name for name, _ in stored], asked)
+    told = con.execute(f"DESCRIBE SELECT * FROM read_parquet('{path}')").fetchall()
+    columns = [
+        (name, *sql.normal(quoted(str(column[0])), str(column[1]), kind))
+        for (name, kind), column in zip(stored, told, strict=True)
+    ]
     picked = ", ".join(f"{expression} AS c{n}" for n, (_, expression, _) in enumerate(columns))
-    relation = (
-        f"SELECT file_row_number + 1 AS line, {picked} FROM read_parquet('{folder / 'upload'}', file_row_number = true)"
-    )
+    relation = f"SELECT file_row_number + 1 AS line, {picked} FROM read_parquet('{path}', file_row_number = true)"
     source = Source(relation, tuple((name, f"c{n}", kind) for n, (name, _, kind) in enumerate(columns)))
     return _judged_by_sql(con, asked, folder, judge, _of_columns(asked, source, beat))
+
+
+def _stored_columns(con: "DuckDBPyConnection", path: Path) -> list[tuple[str, str]]:
+    """Name and physical type of each column, as the file has them: DuckDB renames those that differ by case alone.
+
+    Broken for a type that DuckDB reads as another one.
+    """
+    asked = (
+        f"SELECT name, type, num_children, coalesce(logical_type, ''), precision, scale FROM parquet_schema('{path}')"
+    )
+    _, *elements = con.execute(asked).fetchall()
+    columns, below = [], 0
+    for name, kind, children, logical, precision, scale in elements:
+        if not below:
+            columns.append((str(name), str(kind)))
+        if "Decimal" in logical and precision > 38:
+            raise Broken(
+                f"The column {name[:200]} is DECIMAL({precision}, {scale}); 38 digits can be read. Write it as a text."
+            )
+        if "Float16" in logical:
+            raise Broken(f"The column {name[:200]} is FLOAT16, which is not read. Write it as FLOAT or DOUBLE.")
+        below = max(below - 1, 0) + (children or 0)
+    return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,12 +472,27 @@ def item_of(asked: Asked, columns: Sequence[tuple[str, str]], values: Sequence[A
         if value is None:
             continue
         if prefix == inner and rest:
-            given = _cell(asked, rest, value) if kind == "cell" else value
+            given = _given(asked, rest, kind, value)
             if given is not None:
                 item.setdefault(inner, {})[rest] = given
         elif value != "" or kind != "cell" or name in ("email", "event_id", "participant_id", "name", "membership"):
             item[name] = value
     return item
+
+
+def _given(asked: Asked, name: str, kind: str, value: Any) -> Any:
+    """What a value of a param or an attribute stands for."""
+    if kind == "digits" and value in ("inf", "-inf"):
+        return float(value)
+    if kind in ("cell", "digits"):
+        return _cell(asked, name, value)
+    if asked.kind == "participants":
+        wanted = asked.catalog.attributes[name].column.type
+        if kind == "text":
+            return _cell(asked, name, value)
+        if kind == "boolean" and wanted == "text":
+            return str(value).lower()
+    return value
 
 
 def _cell(asked: Asked, name: str, text: str) -> Any:

@@ -1,9 +1,11 @@
 """What of an import's file is surely good, as SQL, and what a cell of text is: the two sides of one set of rules."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from chalicelib.base.catalog import Attribute, Catalog
@@ -13,22 +15,26 @@ from chalicelib.lake import layout
 
 # Whole numbers that a double holds and decimals that it shows as they were written: others stay texts.
 _WHOLE = r"(0|-?[1-9][0-9]{0,14})"
-_DECIMAL = r"-?(0|[1-9][0-9]{0,8})\.[0-9]{1,6}"
+_DECIMAL = r"-?(0|[1-9][0-9]{0,15})\.[0-9]{1,20}"
 _NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _INSTANT = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
     r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
+# How programs write what is no number in a column of numbers: missing, and past all numbers.
+_NOT_FINITE = ("NaN", "nan", "inf", "-inf", "+inf", "Infinity", "-Infinity", "+Infinity")
 _TEXTS = ("conversation_id", "question_id")
+# Kinds whose values are texts in SQL.
+_TEXTUAL = ("cell", "text", "digits")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Rows to be judged: a SELECT with `line`, and its columns: name in the file, name in the SELECT, and kind.
 
-    A kind is `cell` (a text that may stand for a number ...), `text`, `whole`, `number`, `boolean`, `json` (a value of
-    JSON that is not null) or `other`. A row can only be sure where `condition` holds; `params` is the column that
-    has an event's params as a JSON object, where they are no columns of their own.
+    A kind is `cell` (a text that may stand for a number ...), `text`, `digits` (the text of a number), `boolean`,
+    `json` (a value of JSON that is not null) or `other`. A row can only be sure where `condition` holds; `params` is
+    the column that has an event's params as a JSON object, where they are no columns of their own.
     """
 
     relation: str
@@ -45,22 +51,31 @@ class Sure:
     columns: str
 
 
-def normal(name: str, kind: str) -> tuple[str, str]:
-    """The SQL of a Parquet column of that DuckDB type as a value of JSON, and its kind."""
-    column = '"' + name.replace('"', '""') + '"'
+def normal(column: str, kind: str, stored: str = "") -> tuple[str, str]:
+    """The SQL of a Parquet column, given as SQL, and its kind; `kind` is its DuckDB type, `stored` that of the file.
+
+    Numbers become their own digits: a double would change the long ones.
+    """
     match kind.partition("(")[0]:
         case "VARCHAR":
             return column, "text"
-        case "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "UTINYINT" | "USMALLINT" | "UINTEGER":
-            return f"CAST({column} AS BIGINT)", "whole"
-        case "FLOAT" | "DOUBLE" | "DECIMAL" | "UBIGINT" | "HUGEINT":
-            return f"CAST({column} AS DOUBLE)", "number"
+        case "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT":
+            return f"CAST({column} AS VARCHAR)", "digits"
+        case "DECIMAL":
+            # DuckDB leaves out the zero before the point where no digit may stand there.
+            return f"regexp_replace(CAST({column} AS VARCHAR), '^(-?)\\.', '\\10.')", "digits"
+        case "FLOAT" | "DOUBLE":
+            # A FLOAT has fewer digits than the double it would become. NaN is how data frames say that it is missing.
+            return f"CASE WHEN NOT isnan({column}) THEN CAST({column} AS VARCHAR) END", "digits"
         case "BOOLEAN":
             return column, "boolean"
-        case "DATE":
+        case "DATE" | "UUID":
             return f"CAST({column} AS VARCHAR)", "text"
         case "TIMESTAMP WITH TIME ZONE":
             return f"strftime(make_timestamp(epoch_us({column})), '%Y-%m-%dT%H:%M:%S.%fZ')", "text"
+        case "TIMESTAMP" if stored == "INT96":
+            # Spark's, Hive's and Impala's instants: in UTC, though the type has no place to say so.
+            return f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')", "text"
         case "TIMESTAMP" | "TIMESTAMP_S" | "TIMESTAMP_MS" | "TIMESTAMP_NS":
             # Without its offset, which the API's rules then miss.
             return f"strftime(CAST({column} AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%f')", "text"
@@ -71,11 +86,17 @@ def param(name: str, text: str) -> Any:
     """What a cell of an event's param holds: a number or a boolean where that loses nothing, else the text."""
     if name in _TEXTS:
         return text
+    if text in _NOT_FINITE:
+        return None if "n" in text[:1].lower() else float(text)
+    number = digits(text)
+    return {"true": True, "false": False}.get(text, text) if number is None else number
+
+
+def digits(text: str) -> int | float | None:
+    """The number that shows itself in just these digits, None when there is none: then they stay a text."""
     if re.fullmatch(_WHOLE, text):
         return int(text)
-    if re.fullmatch(_DECIMAL, text) and repr(float(text)) == text:
-        return float(text)
-    return {"true": True, "false": False}.get(text, text)
+    return float(text) if re.fullmatch(_DECIMAL, text) and repr(float(text)) == text else None
 
 
 def attribute_value(attribute: Attribute, text: str) -> Any:
@@ -86,7 +107,7 @@ def attribute_value(attribute: Attribute, text: str) -> Any:
     if text == "":
         return None
     if kind == "number" and re.fullmatch(_NUMBER, text):
-        return float(text) if re.search(r"[.eE]", text) or len(text) > 30 else int(text)
+        return _number(text)
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind == "choice":
@@ -94,6 +115,14 @@ def attribute_value(attribute: Attribute, text: str) -> Any:
     if kind == "choices":
         return [_choice(attribute, member) for member in text.split(";")]
     return text
+
+
+def _number(text: str) -> int | float | Decimal:
+    """The number; a Decimal where a double would have other digits."""
+    if re.fullmatch(r"-?[0-9]{1,310}", text):
+        return int(text)
+    value = float(text)
+    return value if math.isinf(value) or Decimal(repr(value)) == Decimal(text) else Decimal(text)
 
 
 def _choice(attribute: Attribute, text: str) -> str | int:
@@ -200,14 +229,12 @@ def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arri
     accepted, arrival = arrived
     conditions = [_id(columns["participant_id"]), _membership(columns["membership"])]
     email, of = columns.get("email", ("CAST(NULL AS VARCHAR)", "text"))
-    conditions.append(
-        _null_or(email, f"length({email}) <= 320 AND {_no_nul(email)}" if of in ("cell", "text") else "false")
-    )
+    conditions.append(_null_or(email, f"length({email}) <= 320 AND {_no_nul(email)}" if of in _TEXTUAL else "false"))
     instants = {}
     for name in ("created_at", "subscribed_at", "subscription_ended_at", "updated_at"):
         column, of = columns.get(name, ("CAST(NULL AS VARCHAR)", "text"))
-        conditions.append(_null_or(column, _is_instant(column) if of in ("cell", "text") else "false"))
-        instants[name] = _instant(column) if of in ("cell", "text") else "CAST(NULL AS TIMESTAMP)"
+        conditions.append(_null_or(column, _is_instant(column) if of in _TEXTUAL else "false"))
+        instants[name] = _instant(column) if of in _TEXTUAL else "CAST(NULL AS TIMESTAMP)"
     instants["updated_at"] = f"coalesce({instants['updated_at']}, TIMESTAMP '{arrival[:-1].replace('T', ' ')}')"
     members = []
     for name, (column, of) in columns.items():
@@ -227,9 +254,9 @@ def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arri
 def _events(columns: Mapping[str, tuple[str, str]], accepted: str, params: str | None) -> Sure:
     conditions = [_id(columns["participant_id"]), _label(columns["event_id"]), _label(columns["name"])]
     occurred_at, of = columns["occurred_at"]
-    conditions.append(_is_instant(occurred_at) if of in ("cell", "text") else "false")
+    conditions.append(_is_instant(occurred_at) if of in _TEXTUAL else "false")
     name = columns["name"][0]
-    if columns["name"][1] not in ("cell", "text"):
+    if columns["name"][1] not in _TEXTUAL:
         name = "CAST(NULL AS VARCHAR)"
     is_talk = f"{name} IN ({', '.join(_quoted(word) for word in sorted(events.PARTICIPATION))})"
     conversation = _needed(columns.get("params.conversation_id"))
@@ -257,25 +284,21 @@ def _events(columns: Mapping[str, tuple[str, str]], accepted: str, params: str |
 
 
 def _id(column: tuple[str, str]) -> str:
-    return f"regexp_full_match({column[0]}, '[A-Za-z0-9._:@-]{{1,128}}')" if column[1] in ("cell", "text") else "false"
+    return f"regexp_full_match({column[0]}, '[A-Za-z0-9._:@-]{{1,128}}')" if column[1] in _TEXTUAL else "false"
 
 
 def _membership(column: tuple[str, str]) -> str:
-    return (
-        f"{column[0]} IN ('subscribed', 'unsubscribed', 'purged', 'one_time')"
-        if column[1] in ("cell", "text")
-        else "false"
-    )
+    return f"{column[0]} IN ('subscribed', 'unsubscribed', 'purged', 'one_time')" if column[1] in _TEXTUAL else "false"
 
 
 def _label(column: tuple[str, str]) -> str:
     text, kind = column
-    return f"length({text}) BETWEEN 1 AND 128 AND {_no_nul(text)}" if kind in ("cell", "text") else "false"
+    return f"length({text}) BETWEEN 1 AND 128 AND {_no_nul(text)}" if kind in _TEXTUAL else "false"
 
 
 def _needed(column: tuple[str, str] | None) -> tuple[str, str]:
     """Whether a param that an event asks for is good beyond doubt, and its text."""
-    if column is None or column[1] not in ("cell", "text"):
+    if column is None or column[1] not in _TEXTUAL:
         return "false", "CAST(NULL AS VARCHAR)"
     return f"coalesce(length({column[0]}) BETWEEN 1 AND 128, false)", column[0]
 
@@ -285,9 +308,9 @@ def _attribute(attribute: Attribute, column: str, kind: str) -> tuple[str, str]:
     of = attribute.column.type
     if kind == "json":
         return _json_attribute(attribute, column)
-    is_text = kind in ("cell", "text")
+    is_text = kind in _TEXTUAL
     if is_text and of == "text":
-        return _no_nul(column), f"CAST(to_json({column}) AS VARCHAR)"
+        return f"{_no_nul(column)} AND {_finite(column, kind)}", f"CAST(to_json({column}) AS VARCHAR)"
     if is_text and of == "date":
         is_shaped = f"regexp_full_match({column}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"
         good = f"{is_shaped} AND TRY_CAST({column} AS DATE) >= DATE '0001-01-01'"
@@ -298,17 +321,17 @@ def _attribute(attribute: Attribute, column: str, kind: str) -> tuple[str, str]:
             f"{_is_instant(column)} AND {instant} >= TIMESTAMP '1000-01-01'",
             f"'\"' || strftime({instant}, '%Y-%m-%dT%H:%M:%S.%fZ') || '\"'",
         )
-    if kind == "cell" and of == "number":
-        return f"regexp_full_match({column}, '-?(0|[1-9][0-9]{{0,14}})(\\.[0-9]{{1,15}})?')", column
-    if kind == "cell" and of == "boolean":
+    if is_text and of == "number":
+        return _is_number(column), column
+    if is_text and of == "boolean":
         return f"lower({column}) IN ('true', 'false')", f"lower({column})"
-    if of == "choice" and (is_text or kind == "whole"):
-        code = _code(attribute, column, kind)
+    if is_text and of == "choice":
+        # A label that reads like a code is that label.
+        code = _looked_up(column, {**_codes(attribute), **_labels(attribute)})
         return f"{code} IS NOT NULL", code
-    if kind in ("whole", "number") and of == "number":
-        return _is_number(column, kind), f"CAST({column} AS VARCHAR)"
-    if kind == "boolean" and of == "boolean":
-        return "true", f"CAST({column} AS VARCHAR)"
+    if kind == "boolean" and of in ("boolean", "text"):
+        value = f"CAST({column} AS VARCHAR)"
+        return "true", value if of == "boolean" else f"CAST(to_json({value}) AS VARCHAR)"
     return "false", "CAST(NULL AS VARCHAR)"
 
 
@@ -323,46 +346,54 @@ def _json_attribute(attribute: Attribute, column: str) -> tuple[str, str]:
         case "boolean":
             return f"json_type({column}) = 'BOOLEAN'", f"CAST({column} AS VARCHAR)"
         case "choice":
-            label, code = _code(attribute, text, "text"), _code(attribute, f"TRY_CAST({text} AS BIGINT)", "whole")
             is_whole = f"json_type({column}) IN ('UBIGINT', 'BIGINT')"
+            label, code = _looked_up(text, _labels(attribute)), _looked_up(text, _codes(attribute))
             found = f"CASE WHEN {is_text} THEN {label} WHEN {is_whole} THEN {code} END"
             return f"{found} IS NOT NULL", found
     return "false", "CAST(NULL AS VARCHAR)"
 
 
-def _code(attribute: Attribute, column: str, kind: str) -> str:
-    codes = {str(choice.code): choice.code for choice in attribute.choices}
-    if kind == "whole":
-        words = " ".join(f"WHEN {code} THEN '{code}'" for code in codes.values())
-    else:
-        texts = {choice.label: choice.code for choice in attribute.choices}
-        # A label that reads like a code is that label; codes count as such in cells, which have no numbers.
-        texts = {**codes, **texts} if kind == "cell" else texts
-        words = " ".join(f"WHEN {_quoted(text)} THEN '{code}'" for text, code in texts.items() if "\0" not in text)
+def _codes(attribute: Attribute) -> dict[str, int]:
+    return {str(choice.code): choice.code for choice in attribute.choices}
+
+
+def _labels(attribute: Attribute) -> dict[str, int]:
+    return {choice.label: choice.code for choice in attribute.choices}
+
+
+def _looked_up(column: str, codes: Mapping[str, int]) -> str:
+    words = " ".join(f"WHEN {_quoted(text)} THEN '{code}'" for text, code in codes.items() if "\0" not in text)
     return f"CASE {column} {words} END"
 
 
 def _param(name: str, column: str, kind: str) -> tuple[str, str]:
     text = f"CAST(to_json({column}) AS VARCHAR)"
-    if kind == "text" or (kind == "cell" and name in _TEXTS):
+    if kind == "boolean":
+        return "true", f"CAST({column} AS VARCHAR)"
+    if kind not in _TEXTUAL:
+        return "false", "CAST(NULL AS VARCHAR)"
+    if kind == "text" or name in _TEXTS:
         return _no_nul(column), text
-    if kind == "cell":
-        is_plain = f"regexp_full_match({column}, '{_WHOLE}') OR {column} IN ('true', 'false')"
-        # A decimal may be one that a double does not show as it was written: the slower way knows.
-        return (
-            f"{_no_nul(column)} AND NOT regexp_full_match({column}, '{_DECIMAL}')",
-            f"CASE WHEN {is_plain} THEN {column} ELSE {text} END",
-        )
-    if kind in ("whole", "number"):
-        return _is_number(column, kind), f"CAST({column} AS VARCHAR)"
-    return ("true", f"CAST({column} AS VARCHAR)") if kind == "boolean" else ("false", "CAST(NULL AS VARCHAR)")
+    is_number = (
+        f"regexp_full_match({column}, '{_WHOLE}') "
+        f"OR (regexp_full_match({column}, '{_DECIMAL}') AND {_shows_itself(column)})"
+    )
+    good = f"{_no_nul(column)} AND {column} NOT IN ({', '.join(map(_quoted, _NOT_FINITE))})"
+    return good, f"CASE WHEN {is_number} OR {column} IN ('true', 'false') THEN {column} ELSE {text} END"
 
 
-def _is_number(column: str, kind: str) -> str:
-    if kind == "whole":
-        return f"{column} BETWEEN -9007199254740992 AND 9007199254740992"
-    # Where DuckDB and Python write a double in the same digits.
-    return f"isfinite({column}) AND abs({column}) < 1e15 AND ({column} = 0 OR abs({column}) >= 1e-4)"
+def _finite(column: str, kind: str) -> str:
+    return f"{column} NOT IN ('inf', '-inf')" if kind == "digits" else "true"
+
+
+def _is_number(column: str) -> str:
+    """Whether a text is a number that a double keeps digit by digit: fifteen of them fit into every double."""
+    is_shaped = f"regexp_full_match({column}, '-?(0|[1-9][0-9]{{0,14}})(\\.[0-9]+)?')"
+    return f"{is_shaped} AND (length({column}) <= 15 OR {_shows_itself(column)})"
+
+
+def _shows_itself(column: str) -> str:
+    return f"CAST(TRY_CAST({column} AS DOUBLE) AS VARCHAR) = {column}"
 
 
 def _is_instant(column: str) -> str:

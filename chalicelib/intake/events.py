@@ -1,5 +1,6 @@
 """Events in: participation, journey and custom events, each counted once by its `event_id`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ def _flat(value: object) -> object:
     if isinstance(value, dict | list):
         detail = "must be a text, a number, a boolean or null: params are flat"
         raise faulty("wrong_type", detail, expected=["text", "number", "boolean", "null"])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise faulty("out_of_range", "must be a finite number")
     return value
 
 

@@ -40,7 +40,7 @@ def start(
     services: Services, domain: str, source: Source, run_id: str, trigger: Trigger, as_of: datetime | None = None
 ) -> Item:
     """Make a run of `source` (`export_id` or, without one, what it is `of`; `config`; `expires_at` when its link was
-    told before it is made) and hand it to the workers when the domain has a slot free.
+    told before it is made; `warnings` known already) and hand it to the workers when the domain has a slot free.
 
     The row comes first: whatever dies after it, the sweeper finds the run. The same `run_id` again is the same run.
     """
@@ -91,6 +91,7 @@ def _fresh(
         "export_id": source["export_id"],
         "config": source["config"],
         **({"expires_at": source["expires_at"]} if "expires_at" in source else {}),
+        **({"warnings": packed(json.dumps(source["warnings"]))} if source.get("warnings") else {}),
         "status": "pending",
         "trigger": trigger,
         "as_of": instants.text(as_of or now),
@@ -148,7 +149,7 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
     changes = {
         "status": "completed",
         "file": json.dumps({**file, "expires_at": expires}),
-        "warnings": packed(json.dumps(_bounded(warnings))),
+        "warnings": packed(json.dumps(_bounded([*_warnings(run), *warnings]))),
         "percent": 100,
         "phase": "done",
         "rows_done": file["rows"],
@@ -158,6 +159,11 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
         "due_at": instants.text(services.now()),
     }
     return _end(services, run, changes)
+
+
+def _warnings(run: Item) -> list[str]:
+    told: list[str] = json.loads(unpacked(run.get("warnings", "[]")))
+    return told
 
 
 def _bounded(warnings: list[str]) -> list[str]:
@@ -245,7 +251,7 @@ def shown(services: Services, run: Item) -> dict[str, Any]:
         "progress": {name: run.get(name) for name in ("percent", "phase", "rows_done", "rows_total")},
         "file": _file_shown(services, run),
         "config": config,
-        "warnings": json.loads(unpacked(run.get("warnings", "[]"))),
+        "warnings": _warnings(run),
         "error": json.loads(run.get("error", "null")),
     }
 

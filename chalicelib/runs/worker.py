@@ -42,7 +42,8 @@ class Unfinishable(Exception):
 def work(services: Services, domain: str, run_id: str, owner: str) -> None:
     """Bring the run to its end, unless it has ended or another worker has it. `owner` names this invocation.
 
-    Raises when the attempt failed in a way that another may not: the lease is given back before.
+    An attempt that failed in a way that another may not gives its lease back, and the sweeper sends the run again: an
+    error raised here would only make Lambda slow down everybody's runs. Raises when not even that can be written.
     """
     run = runs.lease(services, domain, run_id, owner)
     if run is None:
@@ -61,10 +62,11 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
         outcome = "superseded"
     except Unfinishable as reason:
         outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
+        telemetry.count("AttemptsFailed")
         runs.give_back(services, run)
-        raise
+        return
     telemetry.record("run ended", **log, outcome=outcome)
     telemetry.count(f"Runs{outcome.capitalize()}")
     settle(services, domain, run_id)

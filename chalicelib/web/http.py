@@ -105,11 +105,11 @@ class Request:
 class Endpoint:
     """One method of one path: who may, what it takes, what it does. `roles` None means that no key is asked for.
 
-    `creates` honours Idempotency-Key: `stored` answers are kept and given again; `remade` ones hold a secret and
-    are made again from the first request's seed. `raw` hands the parsed JSON on as it is: the endpoint judges the
-    items itself, against what the domain has defined, and `body` only describes them. `own` endpoints read the raw
-    body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place of a problem document, of
-    the request's headers and the status: a participant's browser reads no JSON.
+    `creates` honours Idempotency-Key: the answer is kept and given again. `secret` makes those members of the answer
+    that are kept nowhere, of the first request's seed and the rest of the answer. `raw` hands the parsed JSON on as it
+    is: the endpoint judges the items itself, against what the domain has defined, and `body` only describes them.
+    `own` endpoints read the raw body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place
+    of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
     """
 
     method: str
@@ -120,7 +120,8 @@ class Endpoint:
     body: type[BaseModel] | None = None
     body_required: bool = True
     status: int = 200
-    creates: Literal["stored", "remade"] | None = None
+    creates: Literal["stored"] | None = None
+    secret: Callable[[Call, Mapping[str, Any]], Mapping[str, Any]] | None = None
     query: tuple[str, ...] = ()
     raw: bool = False
     own: bool = False

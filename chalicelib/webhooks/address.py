@@ -1,14 +1,12 @@
 """Where a webhook may go: which addresses are public, and which URLs may be a webhook at all."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, quote, urlsplit
 
 from chalicelib.base.errors import Fault, Faulty, faulty
-
-Address = IPv4Address | IPv6Address
+from chalicelib.base.hosts import Address, ascii_host, literal
 
 LONGEST_URL = 2_000
 PORTS = (443, 8443)
@@ -58,10 +56,6 @@ ISATAP_MARKS = (0x00005EFE, 0x02005EFE)
 
 # Names that only a machine's own network answers; whatever they resolve to is judged again at connect time.
 LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa")
-# IDNA 2003 (Python's) maps these four to another name than IDNA 2008 (browsers): the call would reach a stranger.
-DEVIATING = frozenset("ßς\u200c\u200d")
-NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +83,7 @@ def is_public(ip: str | Address) -> bool:
 
     Text that is not an address, or names an interface (`fe80::1%eth0`), is not public.
     """
-    address = _literal(ip) if isinstance(ip, str) else ip
+    address = literal(ip) if isinstance(ip, str) else ip
     if isinstance(address, IPv6Address):
         embedded = _embedded(address)
         return _is_public_v6(address) if embedded is None else _is_public_v4(embedded)
@@ -98,7 +92,7 @@ def is_public(ip: str | Address) -> bool:
 
 def is_allowed(ip: str | Address, allow_local: bool) -> bool:
     """Whether a webhook may be sent to the address: a public one or, for development, also loopback."""
-    address = _literal(ip) if isinstance(ip, str) else ip
+    address = literal(ip) if isinstance(ip, str) else ip
     return address is not None and (is_public(address) or (allow_local and address.is_loopback and not _maps(address)))
 
 
@@ -129,7 +123,7 @@ def target(url: str, allow_local: bool) -> Target:
     if not local and port not in PORTS:
         raise faulty("not_allowed", "the URL's port must be 443 or 8443")
     host = _host(parts)
-    address = _literal(host)
+    address = literal(host)
     if address is None:
         _judge_name(host, allow_local)
     elif not is_allowed(address, allow_local):
@@ -163,27 +157,15 @@ def _port(parts: SplitResult, default: int) -> int:
 def _host(parts: SplitResult) -> str:
     """The host in ASCII and lower case, without brackets and the root's dot; Faulty when there is none."""
     host = parts.hostname or ""
-    if "[" in parts.netloc:
-        if not isinstance(_literal(host), IPv6Address):
-            raise faulty("malformed", "the URL's host is not a name or an address")
-        return host
-    if DEVIATING & set(host):
-        raise faulty("malformed", "the URL's host has two readings: write it in its xn-- form")
-    try:
-        name = host.encode("idna").decode().lower().removesuffix(".")
-    except UnicodeError:
-        raise faulty("malformed", "the URL's host is not a name or an address") from None
-    if not name:
+    if not host.removesuffix("."):
         raise faulty("malformed", "the URL must name a host")
-    return name
+    try:
+        return ascii_host(host, bracketed="[" in parts.netloc)
+    except ValueError as error:
+        raise faulty("malformed", f"the URL's host {error}") from None
 
 
 def _judge_name(host: str, allow_local: bool) -> None:
-    if len(host) > 253 or not NAME.fullmatch(host):
-        raise faulty("malformed", "the URL's host is not a name or an address")
-    # Resolvers read any name that ends in a number as an IPv4 address: 127.1, 0x7f.1, 2130706433, 0177.0.0.1.
-    if NUMBER.fullmatch(host.rpartition(".")[2]):
-        raise faulty("malformed", "an address must be written as four decimal numbers from 0 to 255")
     if allow_local and _is_loopback(host):
         return
     if "." not in host or any(host == name or host.endswith(f".{name}") for name in LOCAL_NAMES):
@@ -192,17 +174,9 @@ def _judge_name(host: str, allow_local: bool) -> None:
 
 def _is_loopback(host: str) -> bool:
     """Whether the host says itself, as an address or by the name of RFC 6761, that it is this machine."""
-    address = _literal(host)
+    address = literal(host)
     name = host.lower().removesuffix(".")
     return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")
-
-
-def _literal(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return None if "%" in text else address
 
 
 def _maps(address: Address) -> bool:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,6 @@ from pydantic import Field, StringConstraints
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, Invalid, NotFound, invalid
-from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
 from chalicelib.webhooks import outbox
@@ -72,10 +72,15 @@ def shown(item: Item) -> dict[str, Any]:
     }
 
 
-def _secret(services: Services, seed: Seed, webhook_id: str) -> str:
+def _secret(call: Call, webhook_id: str) -> str:
     # Derived from the request's random bits, so that its repeat is answered with the same secret.
-    raw = hmac.digest(services.key("webhook-secrets"), seed.entropy + webhook_id.encode(), hashlib.sha256)
+    key = call.services.key("webhook-secrets")
+    raw = hmac.digest(key, call.seed.entropy + webhook_id.encode(), hashlib.sha256)
     return "whsec_" + base64.b64encode(raw).decode()
+
+
+def _secret_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"secret": _secret(call, answer["id"])}
 
 
 def _check_url(services: Services, url: str) -> None:
@@ -84,7 +89,8 @@ def _check_url(services: Services, url: str) -> None:
         raise Invalid([refusal.below("/url")])
 
 
-@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, status=201, creates="remade")
+@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, status=201,
+            creates="stored", secret=_secret_member)  # fmt: skip
 def create_webhook(call: Call) -> Answer:
     """A new endpoint; its `secret` is shown here and on rotation only."""
     services, body = call.services, call.body
@@ -104,12 +110,13 @@ def create_webhook(call: Call) -> Answer:
         "description": body.description or "",
         "enabled": True,
         "disabled_reason": None,
-        "secret": _secret(services, call.seed, webhook_id),
+        "secret": _secret(call, webhook_id),
+        "rotation": call.seed.milliseconds,
         "created_at": instants.text(services.now()),
     }
     if not services.store.put_new(item):
         item = get(services, call.domain, webhook_id)
-    return Answer(201, {**shown(item), "secret": item["secret"]})
+    return Answer(201, {**shown(item), "secret": _secret(call, webhook_id)})
 
 
 @ROUTES.add("GET", "/v1/webhooks", READ, "List webhook endpoints", query=("limit", "cursor"))
@@ -160,20 +167,29 @@ def delete_webhook(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", creates="remade")
+@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", creates="stored",
+            secret=_secret_member)  # fmt: skip
 def rotate_secret(call: Call) -> Answer:
     """A new secret; the old one signs beside it for 24 hours more."""
     item = get(call.services, call.domain, call.path["webhook_id"])
-    fresh = _secret(call.services, call.seed, item["id"])
-    if item["secret"] != fresh:
-        until = instants.text(call.services.now() + OVERLAP)
-        changes = {"secret": fresh, "old_secret": item["secret"], "old_secret_until": until}
-        unchanged = Attr("secret").eq(item["secret"])
-        changed = call.services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
-        if changed is None:
-            raise Conflict("The secret was rotated at the same moment; ask again.")
-        item = changed
-    return Answer(200, {**shown(item), "secret": item["secret"]})
+    fresh = _secret(call, item["id"])
+    if fresh not in (item["secret"], item.get("old_secret")):
+        item = _rotated(call, item, fresh)
+    return Answer(200, {**shown(item), "secret": fresh})
+
+
+def _rotated(call: Call, item: Item, fresh: str) -> Item:
+    if item.get("rotation", 0) > call.seed.milliseconds:
+        # This request may have been carried out in part long ago: its secret may have been replaced for a reason.
+        raise Conflict("The secret was rotated again since this request was first sent; rotate it anew.")
+    until = instants.text(call.services.now() + OVERLAP)
+    secrets = {"secret": fresh, "old_secret": item["secret"], "old_secret_until": until}
+    changes = {**secrets, "rotation": call.seed.milliseconds}
+    unchanged = Attr("secret").eq(item["secret"])
+    changed = call.services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
+    if changed is None:
+        raise Conflict("The secret was rotated at the same moment; ask again.")
+    return changed
 
 
 @ROUTES.add("POST", "/v1/webhooks/{webhook_id}/test", EDIT, "Send a test event", status=202, creates="stored")

@@ -2,12 +2,13 @@
 
 import pytest
 
+from tests.builders import pointers, problem
 from tests.conversations.panel import DESTINATION, OWN, body, conversation
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community
 
 SHOWN = {
     "id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url", "link",
-    "links_issued", "allow_multiple_devices", "created_at", "updated_at",
+    "links_issued", "anonymous", "devices", "allow_multiple_devices", "created_at", "updated_at",
 }  # fmt: skip
 
 
@@ -72,6 +73,18 @@ def test_an_id_that_is_none_is_refused(community: Community, identifier):
         ("destination_url", "https://user:pass@survey.example/"),
         ("destination_url", "https://survey.example/\r\nX: 1"),
         ("destination_url", "https://survey.example/" + "a" * 2000),
+        ("destination_url", "https://survey.example/{pid}"),
+        ("destination_url", "https://{pid}.survey.example/"),
+        ("destination_url", "https://survey.example/?{pid}=1"),
+        ("destination_url", "https://survey.example/?{pid}"),
+        ("destination_url", "https://survey.example/?x={pid}&y={name}"),
+        ("destination_url", "https://survey.example/?x={PID}"),
+        ("destination_url", "https://survey.example/?x={{pid}}"),
+        ("destination_url", "https://survey.example/?x={}#{pid}"),
+        ("destination_url", "https://survey.example/#{name}"),
+        ("anonymous", None),
+        ("anonymous", "true"),
+        ("anonymous", 1),
     ],
 )
 def test_a_member_that_does_not_fit_is_named(community: Community, member, value):

@@ -15,8 +15,9 @@ from chalicelib.conversations import pid, registry, tables
 from chalicelib.conversations.registry import Issue
 from chalicelib.datasets import conversation_links
 from chalicelib.lake import views
+from tests.builders import pointers, problem
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community
 
 
 def read(file: bytes) -> list[tuple[str, str]]:
@@ -113,7 +114,7 @@ def test_the_rule_for_devices_is_fixed_once_links_exist(community: Community):
     panel = conversation(community)
     panel.finished(count=2, allow_multiple_devices=True)
     answer = panel.call("POST", "/links", {"allow_multiple_devices": False, "count": 5})
-    assert "several devices" in problem(answer, 409)["detail"]
+    assert "any number of devices" in problem(answer, 409)["detail"]
     assert panel.call("GET", "").json()["links_issued"] == 2
     assert panel.call("GET", "").json()["allow_multiple_devices"] is True
     panel.finished(count=3)
@@ -121,6 +122,132 @@ def test_the_rule_for_devices_is_fixed_once_links_exist(community: Community):
     one_each = conversation(community)
     one_each.finished(count=2)
     problem(one_each.call("POST", "/links", {"allow_multiple_devices": True}), 409)
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices"),
+    [
+        ({}, 1),
+        ({"allow_multiple_devices": None}, 1),
+        ({"allow_multiple_devices": False}, 1),
+        ({"allow_multiple_devices": True}, None),
+        ({"devices": None}, None),
+        ({"devices": None, "allow_multiple_devices": True}, None),
+        ({"devices": 1, "allow_multiple_devices": False}, 1),
+        ({"devices": 3, "allow_multiple_devices": None}, 3),
+        *(({"devices": number}, number) for number in (1, 2, 5)),
+    ],
+)
+def test_the_number_of_devices_is_set_by_the_first_links_and_asked_for_again_by_none(community, asked, devices):
+    panel = conversation(community)
+    assert panel.call("POST", "/links", {"count": 1, **asked}).status == 202
+    assert panel.call("POST", "/links", {"count": 2}).status == 202
+    assert panel.call("POST", "/links", {"count": 2, **asked}).status == 202
+    shown = panel.call("GET", "").json()
+    assert (shown["devices"], shown["allow_multiple_devices"]) == (devices, devices != 1)
+    for other in {None, 1, 4} - {devices}:
+        (fault,) = problem(panel.call("POST", "/links", {"count": 3, "devices": other}), 409)["errors"]
+        assert (fault["pointer"], fault["code"]) == ("/devices", "conflict")
+    assert panel.call("GET", "").json()["links_issued"] == 2
+    community.deployment.drain()
+
+
+@pytest.mark.parametrize(
+    ("asked", "at"),
+    [
+        *(({"devices": value}, "/devices") for value in (0, 6, -1, "2", 1.0, True, [])),
+        *(
+            ({"devices": devices, "allow_multiple_devices": multiple}, "/allow_multiple_devices")
+            for devices, multiple in ((1, True), (None, False), (2, False), (3, True))
+        ),
+    ],
+)
+def test_a_number_of_devices_that_is_none_or_says_otherwise_is_refused(community: Community, asked, at):
+    panel = conversation(community)
+    assert pointers(panel.call("POST", "/links", asked)) == [at]
+    assert panel.call("GET", "").json()["links_issued"] == 0
+
+
+# The single link
+
+
+def closed(run) -> bool:
+    """Whether the run's warnings say that the single link lets nobody in."""
+    return any("single link" in warning for warning in run["warnings"])
+
+
+def test_the_single_link_is_closed_by_the_first_unique_ones_and_the_answer_says_so(community: Community):
+    panel = conversation(community)
+    assert panel.made["anonymous"] is True
+    panel.turn("publish")
+    alone = f"/c/{panel.made['code']}"
+    assert Device(community).get(alone).status == 302
+    answer = panel.call("POST", "/links", {"count": 1}).json()
+    assert closed(answer)
+    assert closed(community.finished(answer)), "the run says it to its end"
+    assert panel.call("GET", "").json()["anonymous"] is False
+    for refused in (Device(community).get(alone), Device(community).post(alone, b"")):
+        assert refused.status == 404
+        assert "This link does not work" in refused.body.decode()
+    assert panel.call("PATCH", "", {"anonymous": True}).json()["anonymous"] is True
+    assert Device(community).get(alone).status == 302
+    assert not closed(panel.call("POST", "/links", {"count": 2}).json())
+    assert panel.call("GET", "").json()["anonymous"] is True
+    community.deployment.drain()
+
+
+@pytest.mark.parametrize("by", ["POST", "PATCH"])
+@pytest.mark.parametrize("said", [True, False])
+def test_what_was_set_about_the_single_link_stays_when_links_are_issued(community: Community, said, by):
+    panel = conversation(community, **({"anonymous": said} if by == "POST" else {}))
+    if by == "PATCH":
+        assert panel.call("PATCH", "", {"anonymous": said}).json()["anonymous"] is said
+    panel.turn("publish")
+    answers = [panel.call("POST", "/links", {"count": 1}).json()]
+    assert [closed(answer) for answer in answers] == [False]
+    assert panel.call("GET", "").json()["anonymous"] is said
+    assert Device(community).get(f"/c/{panel.made['code']}").status == (302 if said else 404)
+    panel.turn("end")
+    assert panel.call("PATCH", "", {"anonymous": not said}).json()["anonymous"] is not said
+    community.deployment.drain()
+
+
+def as_before(panel) -> None:
+    """Make the conversation's row what it was before conversations could be closed and links counted devices."""
+    services = panel.community.deployment.services
+    key = registry.place(panel.community.domain, panel.made["id"])
+    row = services.store.get(*key)
+    older = {"allow_multiple_devices": row["devices"] != 1}
+    assert services.store.update(key, older, remove=("anonymous", "devices")) is not None
+
+
+def test_a_conversation_that_had_links_before_lets_people_in_without_a_pid_until_it_is_closed(community: Community):
+    panel, _ = opened(community, 2)
+    as_before(panel)
+    assert panel.call("GET", "").json()["anonymous"] is True
+    assert not closed(panel.finished(count=5))
+    assert Device(community).get(f"/c/{panel.made['code']}").status == 302
+    assert panel.call("PATCH", "", {"anonymous": False}).json()["anonymous"] is False
+    assert Device(community).get(f"/c/{panel.made['code']}").status == 404
+
+
+def test_a_conversation_of_before_that_had_no_links_is_closed_by_its_first(community: Community):
+    panel = conversation(community)
+    as_before(panel)
+    assert panel.call("GET", "").json()["anonymous"] is True
+    assert closed(panel.finished(count=1))
+    assert panel.call("GET", "").json()["anonymous"] is False
+
+
+@pytest.mark.parametrize("devices", [1, None])
+def test_the_rule_of_a_row_of_before_is_kept(community: Community, devices):
+    panel = conversation(community)
+    panel.finished(count=1, devices=devices)
+    as_before(panel)
+    assert panel.call("GET", "").json()["devices"] == devices
+    panel.finished(count=2)
+    assert panel.call("GET", "").json()["devices"] == devices
+    problem(panel.call("POST", "/links", {"devices": 2}), 409)
 
 
 def test_links_may_begin_with_another_address(community: Community):
@@ -195,26 +322,26 @@ def test_raising_the_count_at_the_same_time_ends_at_the_largest(community: Commu
     panel = conversation(community)
     services = community.deployment.services
     stale = registry.get(services, community.domain, panel.made["id"])
-    registry.issue(services, stale, Issue(9, None, OWN))
-    assert registry.issue(services, stale, Issue(4, None, "https://b.example"))["issued"] == 9
-    assert registry.issue(services, stale, Issue(20, None, "https://c.example"))["issued"] == 20
+    registry.issue(services, stale, Issue(9, OWN))
+    assert registry.issue(services, stale, Issue(4, "https://b.example"))["issued"] == 9
+    assert registry.issue(services, stale, Issue(20, "https://c.example"))["issued"] == 20
     row = registry.get(services, community.domain, panel.made["id"])
     assert row["origins"] == ["https://b.example", "https://c.example", OWN]
     with pytest.raises(Conflict):
-        registry.issue(services, stale, Issue(30, True, OWN))
+        registry.issue(services, stale, Issue(30, OWN, registry.ANY))
     assert registry.get(services, community.domain, panel.made["id"])["issued"] == 20
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_two_rules_for_devices_never_both_hold(community: Community, first):
+@pytest.mark.parametrize(("first", "second"), [(None, 1), (1, None), (2, 3)])
+def test_two_rules_for_devices_never_both_hold(community: Community, first, second):
     """Both have read that no link exists before either writes."""
     panel = conversation(community)
     services = community.deployment.services
     stale = registry.get(services, community.domain, panel.made["id"])
-    assert registry.issue(services, stale, Issue(5, first, OWN))["allow_multiple_devices"] is first
+    assert registry.issue(services, stale, Issue(5, OWN, first))["devices"] == first
     with pytest.raises(Conflict):
-        registry.issue(services, stale, Issue(5, not first, OWN))
-    assert panel.call("GET", "").json()["allow_multiple_devices"] is first
+        registry.issue(services, stale, Issue(5, OWN, second))
+    assert panel.call("GET", "").json()["devices"] == first
 
 
 def test_links_are_kept_when_the_keys_get_another_version(community: Community):

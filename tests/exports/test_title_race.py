@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from infra.local.stack import PROJECT, Plan, Stack
-from tests.deployed import export
+from tests.builders import export
 
 THREADS = 16
 

@@ -671,7 +671,7 @@ Values:
     )
     def test_a_resource_that_cannot_be_created_is_an_error_that_names_it(self, resources, named):
         with pytest.raises(UnknownResource, match=named):
-            created(Cloud(None, "http://127.0.0.1:1"), Scope({"Resources": resources}))
+            created(Cloud(None, "http://127.0.0.1:1").client, Scope({"Resources": resources}))
 
 
 class TestStartAndStop:

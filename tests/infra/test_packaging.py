@@ -111,11 +111,10 @@ def account(built: Package, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("account")
     with ExitStack() as closing:
         cloud = ready(closing.enter_context(server_process(folder / "aws.log")))
-        scope = created(cloud, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
-        variables = scope.template["Globals"]["Function"]["Environment"]["Variables"]
+        scope = created(cloud.client, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
         environment = {
             **CREDENTIALS,
-            **{name: str(value) for name, value in scope.resolved(variables).items()},
+            **scope.variables(),
             "AWS_ENDPOINT_URL": cloud.endpoint,
             "PANELPORT_BASE_URL": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/api",
             "PANELPORT_LOCAL": "1",

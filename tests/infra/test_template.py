@@ -100,6 +100,12 @@ def test_each_function_has_the_size_of_its_work(
     assert [found["MaximumConcurrency"] for found in scaling if found] == ([concurrency] if concurrency else [])
 
 
+def test_a_chain_of_runs_is_not_cut_as_a_loop(template: Template) -> None:
+    """Who ends a run sends the next, through the queue that invokes it: the only function that does so without end."""
+    allowed = {name for name, one in by_handler(template).items() if one.get("RecursiveLoop") == "Allow"}
+    assert allowed == {"run_export"}
+
+
 def test_a_queue_outlasts_its_function_six_times_and_gives_up_to_a_dead_letter_queue(template: Template) -> None:
     read = {source(one): one["Properties"]["Timeout"] for _, one in functions(template) if source(one)}
     assert set(read) == {name for name, _ in queues(template)} == {"RunsQueue", "DeliveriesQueue", "JobsQueue"}

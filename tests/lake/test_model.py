@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from moto import mock_aws
 
 from chalicelib import jobs, kinds
-from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.datasets.fold import COLUMNS
@@ -24,8 +23,8 @@ from chalicelib.intake import attributes, events, participants, purge
 from chalicelib.lake import compaction, layout, manifest, views
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import Call, Principal
-from tests.conftest import Clock, resources
-from tests.faults.injection import Crash, Fault, Injector
+from tests.deployed import Clock, resources
+from tests.faults.injection import Crash, Fault, Injector, Wired
 
 EPOCH = datetime(2026, 11, 21, 16, 36, 13, 250000, tzinfo=UTC)
 # A table that grows makes moto slow: five parts, each in a moto of its own.
@@ -49,17 +48,6 @@ person = st.fixed_dictionaries({
 })  # fmt: skip
 faults = st.one_of(st.none(), st.builds(Fault, st.sampled_from(["crash_before", "crash_after", "replies_lost", "reply_lost"]),
                    st.integers(0, 167)))  # fmt: skip
-
-
-class Wired(Aws):
-    """Clients that an injector watches, and a master secret at hand."""
-
-    def __init__(self, injector: Injector) -> None:
-        for client in (self.dynamodb, self.s3, self.sqs):
-            injector.attach(client)
-
-    def secret(self, arn: str) -> bytes:
-        return b"m" * 64
 
 
 class Site:

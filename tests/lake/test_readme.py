@@ -57,10 +57,11 @@ def busy(community) -> None:
 def gathered(community, folder: Path) -> None:
     """What the README's commands leave in the folder, in their order."""
     table, s3 = boto3.client("dynamodb"), community.deployment.services.aws.s3
+    settings = community.deployment.services.settings
     lake = {":pk": {"S": f"lake/{community.domain}"}}
 
     def query(condition: str, values: dict) -> str:
-        found = table.query(TableName="panelport", ConsistentRead=True, KeyConditionExpression=condition,
+        found = table.query(TableName=settings.table, ConsistentRead=True, KeyConditionExpression=condition,
                             ExpressionAttributeValues=values)  # fmt: skip
         return json.dumps({name: found[name] for name in ("Items", "Count", "ScannedCount")})
 
@@ -68,13 +69,13 @@ def gathered(community, folder: Path) -> None:
     keys = [key for key, _ in community.deployment.services.bucket.keys(f"lake/{community.domain}/")]
     (folder / "keys.json").write_text(json.dumps(keys, indent=4))
     pointer = table.get_item(
-        TableName="panelport", ConsistentRead=True, Key={"pk": lake[":pk"], "sk": {"S": "manifest"}}
+        TableName=settings.table, ConsistentRead=True, Key={"pk": lake[":pk"], "sk": {"S": "manifest"}}
     )
-    s3.download_file("panelport", pointer["Item"]["key"]["S"], str(folder / "manifest.json"))
+    s3.download_file(settings.bucket, pointer["Item"]["key"]["S"], str(folder / "manifest.json"))
     (folder / "purged.json").write_text(query("pk = :pk", {":pk": {"S": f"purged/{community.domain}"}}))
     for key in keys:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file("panelport", key, str(folder / key))
+        s3.download_file(settings.bucket, key, str(folder / key))
 
 
 def expected(community, folder: Path) -> tuple[list, list]:

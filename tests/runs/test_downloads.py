@@ -8,8 +8,7 @@ import pytest
 from chalicelib.runs import downloads
 from chalicelib.runs.downloads import disposition, file_name
 from chalicelib.web.http import Call, Principal
-from tests.conftest import Deployment
-from tests.deployed import Community
+from tests.deployed import Community, Deployment
 
 CREATED = "2026-11-21T16:36:13.250Z"
 TITLES = {
