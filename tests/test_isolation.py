@@ -10,6 +10,8 @@ from chalicelib import door
 from tests.builders import export
 from tests.deployed import Community, deployed, logged
 
+pytestmark = pytest.mark.slow
+
 # Part of everything that domain A wrote; nowhere else may it be seen.
 CANARY = "c4n4ry"
 AT = "2026-11-01T00:00:00Z"

@@ -175,6 +175,8 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     if deliver.get("webhook_url"):
         refusal = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
         faults += [refusal.below("/deliver/webhook_url")] if refusal else []
+    if deliver.get("emails") and not services.settings.sender:
+        faults.append(Fault("/deliver/emails", "not_available", "cannot be sent: this deployment sends no mail"))
     return faults
 
 

@@ -19,6 +19,8 @@ from tests.builders import pointers, problem
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
 from tests.deployed import Community
 
+pytestmark = pytest.mark.slow
+
 
 def read(file: bytes) -> list[tuple[str, str]]:
     header, *rows = csv.reader(io.StringIO(file.decode("utf-8-sig")))

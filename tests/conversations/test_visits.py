@@ -12,6 +12,8 @@ from chalicelib.conversations import devices, pid, registry
 from tests.conversations.panel import DESTINATION, OWN, Device, before, conversation, nonce_of, opened, pid_of
 from tests.deployed import Community
 
+pytestmark = pytest.mark.slow
+
 SECURITY = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "same-origin",

@@ -14,6 +14,8 @@ from chalicelib.datasets import codes
 from tests.builders import pointers
 from tests.deployed import Community
 
+pytestmark = pytest.mark.slow
+
 ACTION = "journey_product_action"
 UNDEFINED = (*range(5, 13), 15, 17, 31, 99)
 

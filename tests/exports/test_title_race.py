@@ -12,6 +12,8 @@ import pytest
 from infra.local.stack import PROJECT, Plan, Stack
 from tests.builders import export
 
+pytestmark = pytest.mark.slow
+
 THREADS = 16
 
 

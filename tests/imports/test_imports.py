@@ -20,6 +20,8 @@ from chalicelib.lake import layout
 from tests.builders import problem
 from tests.lake.test_compaction import compacted, found_in_storage, objects
 
+pytestmark = pytest.mark.slow
+
 CODED = {"choices": [{"code": 1, "label": "Female"}, {"code": 2, "label": "Male"}]}
 ATTRIBUTES = {
     "Nick": ("text", {}), "Age": ("number", {}), "Vip": ("boolean", {}), "Born": ("date", {}), "Seen": ("datetime", {}),

@@ -20,6 +20,8 @@ from tests.imports.test_imports import csv_of, imported, rejected
 from tests.intake.test_purge import jobs_sent
 from tests.lake.test_compaction import found_in_storage, known, objects
 
+pytestmark = pytest.mark.slow
+
 HEADER = ["event_id", "participant_id", "name", "occurred_at", "params.n"]
 
 

@@ -31,6 +31,8 @@ from infra.local.stack import PROJECT, Plan, Stack
 from infra.local.template import Scope
 from infra.templates import read_template
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = "tests.infra.sample_app"
 UNTIL = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -14,6 +14,8 @@ from tests.deployed import _items
 from tests.imports.test_imports import csv_of, imported, rejected
 from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary-of-the-purged"
 
 

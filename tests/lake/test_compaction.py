@@ -13,6 +13,8 @@ from chalicelib import jobs
 from chalicelib.lake import compaction, layout, manifest, views
 from tests.deployed import Community
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "chat_over_quota"]
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

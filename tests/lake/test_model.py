@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -25,6 +26,8 @@ from chalicelib.lake.accept import accept
 from chalicelib.web.http import Call, Principal
 from tests.deployed import Clock, resources
 from tests.faults.injection import Crash, Fault, Injector, Wired
+
+pytestmark = pytest.mark.slow
 
 EPOCH = datetime(2026, 11, 21, 16, 36, 13, 250000, tzinfo=UTC)
 # A table that grows makes moto slow: five parts, each in a moto of its own.
@@ -370,18 +373,22 @@ class TestPartOne(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartTwo(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartThree(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartFour(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartFive(Part):
     pass
 

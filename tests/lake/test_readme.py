@@ -17,6 +17,8 @@ from tests.imports.test_imports import csv_of, imported
 from tests.intake.test_purge import purged
 from tests.lake.test_compaction import compacted, happened, instant, known, someone
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "chalicelib" / "lake" / "README.md").read_text()
 PEOPLE = "participant_id, email, membership, created_at, subscribed_at, subscription_ended_at"
@@ -126,9 +128,9 @@ for rows in (participants.select({people}, "Age"), events):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_example_in_spark_reads_what_an_export_reads(community, tmp_path):
-    """`make test` installs PySpark (the group `spark`) for this; it also takes a Java."""
+    """`make judges` installs PySpark (the group `spark`) for this; it also takes a Java."""
     if shutil.which("java") is None:
         pytest.skip("Spark takes a Java, and there is none here")
     pytest.importorskip("pyspark")

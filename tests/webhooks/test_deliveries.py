@@ -15,6 +15,8 @@ from chalicelib.webhooks.call import Answer
 from chalicelib.webhooks.retry import STEPS
 from tests.deployed import Deployment
 
+pytestmark = pytest.mark.slow
+
 URL = "https://hooks.partner.example/panelport"
 Post = Callable[..., Answer]
 
