@@ -315,6 +315,13 @@ def test_a_wheel_that_is_not_there_in_its_version_is_named(tmp_path: Path) -> No
     assert wheels.missing(wanted, tmp_path) == ["duckdb 2.0.0", "numpy 2.5.5"]
 
 
+def test_what_judges_in_tests_alone_is_not_among_what_functions_need() -> None:
+    """Least of all IBM's library, whose licence does not let us hand it on."""
+    names = {pin.name for pin in wheels.pins(PROJECT)}
+    assert {"pyreadstat", "duckdb"} <= names
+    assert not names & {"pyspssio", "psutil", "pyarrow", "pyspark", "moto"}
+
+
 def test_pins_are_read_with_their_hashes_and_without_windows() -> None:
     text = """# made by uv
 annotated-types==0.8.0 \\
