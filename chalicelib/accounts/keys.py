@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, StringConstraints
 from chalicelib.accounts.row import ApiKey, Domain, KeyOfDomain, counted, hashed
 from chalicelib.aws.store import Attr, Write
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.base.tenant import Tenant
-from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listed, page
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listed, page, validated
 
 ROUTES = Routes()
 MAX_KEYS = 1000
@@ -108,17 +108,31 @@ def shown(key: ApiKey) -> dict[str, Any]:
     return {name: getattr(key, name) for name in names}
 
 
+def _key(call: Call) -> ApiKey:
+    key = find(call.services, call.path["key_id"])
+    if key is None or key.domain != call.domain:
+        raise NotFound
+    return key
+
+
+def _read(call: Call, value: Any) -> KeyBody:
+    return validated(KeyBody, value, lambda given: _expiry_faults(given.get("expires_at"), call.services.now()))
+
+
+def _expiry_faults(expires_at: str | None, now: datetime) -> list[Fault]:
+    past = expires_at is not None and instants.parse(expires_at) <= now
+    return [Fault("/expires_at", "out_of_range", "is in the past")] if past else []
+
+
 def _key_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"key": _token(call.services, answer["id"], call.seed)}
 
 
-@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, status=201, creates="stored",
-            secret=_key_member)  # fmt: skip
+@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, read=_read, status=201,
+            creates="stored", secret=_key_member)  # fmt: skip
 def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body
-    if body.expires_at is not None and body.expires_at <= call.services.now():
-        raise invalid("/expires_at", "out_of_range", "is in the past")
     if len(call.tenant.query(KeyOfDomain, KeyOfDomain.ALL, limit=MAX_KEYS + 1)) > MAX_KEYS:
         raise Conflict(f"The domain has {MAX_KEYS} keys.")
     key, token = make(call.services, call.domain, body, call.seed)
@@ -133,14 +147,11 @@ def list_keys(call: Call) -> Answer:
     return page(((KeyOfDomain(key.id).where.sk, shown(key)) for key in keys), after)
 
 
-@ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", status=204)
+@ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", find=_key, status=204)
 def revoke_key(call: Call) -> Answer:
     """Revoked at once; again is the same. The last live admin key stays."""
-    services, tenant = call.services, call.tenant
+    services, tenant, key = call.services, call.tenant, call.found
     domain = tenant.found(Domain, Domain.PLACE)
-    key = find(services, call.path["key_id"])
-    if key is None or key.domain != call.domain:
-        raise NotFound
     if key.revoked_at is not None:
         return Answer(204)
     _check_an_admin_remains(tenant, key, services.now() + timedelta(minutes=1))
