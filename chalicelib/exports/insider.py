@@ -4,7 +4,6 @@ Field names, headers and aliases are those of Insider's Export Raw User Data API
 are ours.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,11 @@ from chalicelib.accounts import keys
 from chalicelib.base import instants, strict_json
 from chalicelib.base.errors import Fault, Invalid, Refusal, Unauthenticated
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.intake import attributes
 from chalicelib.runs import downloads, runs
-from chalicelib.segments import routes as saved
+from chalicelib.runs.config import config
+from chalicelib.segments import row
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes, validated
 from chalicelib.webhooks.call import refusal_now
 
@@ -114,19 +115,16 @@ def _started(call: Call, principal: Principal) -> dict[str, Any]:
     faults += [refusal.below("/hook")] if refusal else []
     if faults:
         raise Invalid([replace(fault, pointer=fault.pointer.removeprefix("/dataset")) for fault in faults])
-    config = {
-        "title": "Raw user data",
-        "description": "",
-        "dataset": {**dataset, "naming": "insider"},
-        "format": FORMATS[body.format],
+    asked = config(
+        title="Raw user data",
+        dataset={**dataset, "naming": "insider"},
+        format=FORMATS[body.format],
         # Insider's files begin with the header, not with a mark, and are read by programs.
-        "format_options": {"bom": False, "formula_guard": False} if body.format == "csv" else {},
-        "timezone": "UTC",
-        "deliver": {"webhook_url": hook},
-        "schedule": None,
-    }
+        format_options={"bom": False, "formula_guard": False} if body.format == "csv" else {},
+        deliver={"webhook_url": hook},
+    )
     expires = services.now() + timedelta(days=services.settings.link_days)
-    source = {"export_id": None, "of": "raw", "config": json.dumps(config), "expires_at": instants.text(expires)}
+    source = {"export_id": None, "of": "raw", "config": asked.text, "expires_at": instants.text(expires)}
     return runs.start(services, domain, source, call.seed.identifier("run"), "user")
 
 
@@ -135,7 +133,7 @@ def _dataset(services: Services, domain: str, body: RawBody) -> tuple[dict[str, 
     faults: list[Fault] = []
     dataset: dict[str, Any] = {"kind": "raw"}
     try:
-        dataset["segment"] = json.loads(saved.get(services, domain, body.segment.segment_id)["segment"])
+        dataset["segment"] = row.get(Tenant(services, domain), body.segment.segment_id).value
     except Refusal:
         faults.append(Fault("/segment/segment_id", "not_found", "is not a saved segment of this partner"))
     if not body.attributes and body.events is None:

@@ -3,8 +3,8 @@
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants
 from chalicelib.base.services import Services
-from chalicelib.exports.config import config_of
 from chalicelib.runs import runs
+from chalicelib.runs.config import Config
 from chalicelib.webhooks import outbox
 from chalicelib.webhooks.outbox import Announcement
 
@@ -12,7 +12,7 @@ from chalicelib.webhooks.outbox import Announcement
 def announce(services: Services, run: Item) -> None:
     """Hand the ended run on to its receivers, then set down what is due next for it: the expiry of its file."""
     completed = run["status"] == "completed"
-    deliver = config_of(run).get("deliver") or {}
+    deliver = Config(run["config"]).members.get("deliver") or {}
     if not completed and run["trigger"] != "schedule":
         # Who ran it sees that it failed; mail is for what ran while nobody looked.
         deliver = {**deliver, "emails": []}

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from chalicelib.aws.store import Item
 from chalicelib.base import instants, telemetry
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
-from chalicelib.exports.config import config_of
 from chalicelib.files import codebook
 from chalicelib.files.formats import FORMATS
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
 from chalicelib.runs import announce, dictionaries, downloads, drift, runs, slots
+from chalicelib.runs.config import Config
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -114,7 +114,8 @@ def _committed(services: Services, run: Item, made: "Made") -> bool:
     kept = made.kept
     while covers(made.promise, kept.promise):
         try:
-            if runs.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+            more = dictionaries.writes(services, run, kept, made.promise)
+            if runs.complete(services, run, made.file, made.warnings, more):
                 return True
             raise Superseded
         except runs.Moved:
@@ -145,11 +146,11 @@ class Made:
 
 def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> Made:
     """Make the run's file under a key that carries our fence: nobody sees it before the commit."""
-    config = config_of(run)
+    config = Config(run["config"])
     domain = run["domain"]
     beat.at("loading", 5)
     catalog = attributes.catalog(services, domain)
-    job = kinds.job(services, domain, config, instants.parse(run["as_of"]), catalog)
+    job = kinds.job(services, domain, config.members, instants.parse(run["as_of"]), catalog)
     if isinstance(job, kinds.Impossible):
         raise Unfinishable("config_outdated", job.detail)
     views.download(services, domain, job.wanted, folder)
@@ -176,22 +177,22 @@ def _count(con: "DuckDBPyConnection") -> int:
 def _write(
     services: Services,
     run: Item,
-    config: Mapping[str, Any],
+    config: Config,
     job: "kinds.Job",
     con: "DuckDBPyConnection",
     at: tuple[Path, int, "Heartbeat"],
 ) -> Made:
     folder, rows, beat = at
-    form = FORMATS[config["format"]]
-    options = form.options.model_validate(config["format_options"])
-    name = downloads.file_name(config["title"], run["created_at"], form.extension(options))
+    form = FORMATS[config.format]
+    options = form.options.model_validate(config.format_options)
+    name = downloads.file_name(config.title, run["created_at"], form.extension(options))
     prefix = f"{runs.files(run['domain'], run['id'])}{run['fence']}/"
     media_type = form.media_type(options)
     key = f"{prefix}{name}"
     upload = services.bucket.upload(key, media_type)
     sink = FileSink(upload, beat)
     try:
-        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config["timezone"], folder, sink)
+        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config.timezone, folder, sink)
         if form.write_alike:
             kept = dictionaries.read(services, run)
             warnings, promise = form.write_alike(*given, kept.promise)
@@ -206,7 +207,7 @@ def _write(
     services.bucket.put(f"{prefix}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json")
     file = {
         "name": name,
-        "format": config["format"],
+        "format": config.format,
         "bytes": sink.bytes,
         "rows": rows,
         "sha256": sink.digest.hexdigest(),

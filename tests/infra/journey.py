@@ -15,7 +15,8 @@ import app
 from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
-from chalicelib.exports import config
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports import row
 from chalicelib.runs import runs
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
@@ -177,7 +178,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     # The schedule's next time, when EventBridge could not be told at once.
     another = community.save(schedule=schedule, run=True)
     community.finished(another["run"])
-    place = config.place(community.domain, another["id"])
+    place = Tenant(community.deployment.services, community.domain).key(row.Export.place(another["id"]))
     now = instants.text(community.deployment.services.now())
     late = {"schedule_state": "changed", "due_kind": "schedule", "due_at": now}
     for changed in (schedule, {**schedule, "enabled": False}):
@@ -198,9 +199,8 @@ def config_due(community: Community, export_id: str) -> Any:
     from chalicelib.exports import schedules
 
     services = community.deployment.services
-    item = services.store.get(*config.place(community.domain, export_id))
-    assert item is not None
-    return schedules.next_due(config.config_of(item), services.now(), 1)[0]
+    export = row.get(Tenant(services, community.domain), export_id)
+    return schedules.next_due(export.config, services.now(), 1)[0]
 
 
 def scheduled(community: Community, export_id: str, due: Any) -> Any:

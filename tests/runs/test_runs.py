@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from chalicelib.aws.store import Attr, Write
-from chalicelib.exports import config
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports import row
 from chalicelib.runs import runs, slots
 from tests.builders import export, pointers, problem
 from tests.deployed import Community, forgotten
@@ -424,9 +425,10 @@ def test_a_delete_that_races_with_a_new_title_deletes(community):
     """The title changes between the two steps of the deletion."""
     made = create(community, "Before").json()
     services = community.deployment.services
-    stale = config.get(services, community.domain, made["id"])
+    tenant = Tenant(services, community.domain)
+    stale = row.get(tenant, made["id"])
     assert community.call("PATCH", f"/v1/exports/{made['id']}", {"title": "After"}).status == 200
-    config.remove(services, community.domain, stale)
+    row.remove(tenant, stale)
     problem(community.call("GET", f"/v1/exports/{made['id']}"), 404)
     assert create(community, "After").status == 201
 
