@@ -1,6 +1,7 @@
 """Everything that callers, queues and minutes do to a deployment, each call to AWS noted with the function that made it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,22 @@ from tests.infra.unpacked import recorded
 SENDER = "panelport@example.org"
 
 
+def writes(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], set[str]]]:
+    """The rows that a call writes to the table: each one's keys, and the members that it is given."""
+    if operation == "TransactWriteItems":
+        for action in params["TransactItems"]:
+            [(kind, given)] = action.items()
+            yield from writes(f"{kind}Item", given)
+    elif operation == "PutItem":
+        item = params["Item"]
+        yield (item["pk"], item["sk"]), set(item) - {"pk", "sk"}
+    elif operation == "UpdateItem":
+        names = params.get("ExpressionAttributeNames", {})
+        given = params["UpdateExpression"].partition("REMOVE")[0].partition("DELETE")[0]
+        members = {name for mark, name in names.items() if re.search(rf"{re.escape(mark)}\b", given)}
+        yield (params["Key"]["pk"], params["Key"]["sk"]), members
+
+
 @dataclass
 class Hosted(Deployment):
     """A deployment whose functions are called as Lambda calls them; who calls AWS for what is noted."""
@@ -38,11 +55,16 @@ class Hosted(Deployment):
     own: dict[str, Services] = field(default_factory=dict)
     noted: dict[tuple[str, Need], None] = field(default_factory=dict)
     reached: set[tuple[str, str]] = field(default_factory=set)
+    # The members that were written under each key of the table.
+    written: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def note(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
         if self.function is not None:
             for need in needs(model.service_model.service_name, model.name, params):
                 self.noted[self.function, need] = None
+        if model.service_model.service_name == "dynamodb":
+            for key, members in writes(model.name, params):
+                self.written.setdefault(key, set()).update(members)
 
     def invoke(self, function: str, event: Any) -> Any:
         """What a function returns for an event; what one has read and kept is unknown to the others."""
