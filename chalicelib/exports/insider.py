@@ -221,9 +221,8 @@ def _attributes(names: Sequence[str | None], catalog: Catalog, faults: list[Faul
             detail = f"no attribute of this domain is called {name}; it takes email, c_<name>, <name> or *"
             faults.append(Fault(f"/attributes/{n}", "not_found", detail, {"attribute": name}))
         elif twice:
-            faults.append(
-                Fault(f"/attributes/{n}", "duplicate", "would be a second column of the same", {"name": name})
-            )
+            detail = f"is there already, or would be a second column called {twice[0]}"
+            faults.append(Fault(f"/attributes/{n}", "duplicate", detail, {"name": twice[0]}))
         else:
             chosen += [name] if name == raw.EVERY else fresh
             taken |= {ours: header.lower() for ours, header in fresh.items()}

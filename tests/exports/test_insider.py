@@ -226,6 +226,8 @@ def everybody(shop: Community) -> int:
 
 
 def asking(shop: Community, value: dict[str, Any]) -> Any:
+    # Runs are listed by the time at which they were made.
+    shop.deployment.clock.advance(milliseconds=1)
     return ask(shop.deployment, shop.key, {"segment": {"segment_id": everybody(shop)}, **value}, shop.domain)
 
 
