@@ -223,7 +223,7 @@ def test_no_line_of_the_log_tells_what_anybody_wrote_or_could_use(domains, capsy
         community.deployment.call("GET", f"/c/{ids['code']}?pid={ids['pid']}")
         said = log.getvalue() + capsys.readouterr().out
         lines = [re.sub(r'"function_(name|arn|memory_size)":[^,}]*', "", line) for line in said.splitlines()]
-        assert len(lines) > 100, "the control: something was logged"
+        assert len(lines) > 40, "the control: something was logged, also when no test came before"
         for line in lines:
             assert not [
                 word for word in (*secrets, *written) if word in line.replace("/d/{token}", "").replace("/c/{code}", "")
