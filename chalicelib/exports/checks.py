@@ -101,7 +101,7 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
     faults += _zone_faults(good)
     faults += _schedule_faults(good.get("schedule"))
     faults += deliver_faults(good.get("deliver"), services, domain)
-    text = json.dumps(config)
+    text = json.dumps(config, ensure_ascii=False)
     if not faults and len(text.encode()) > MAX_CONFIG_BYTES:
         faults.append(
             Fault("", "too_large", f"the configuration is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})

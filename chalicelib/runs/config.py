@@ -108,4 +108,4 @@ class Config:
 
 def config(**members: Any) -> Config:
     """The configuration of these members, and of the defaults of those that are not given."""
-    return Config(json.dumps({**EMPTY, **members}))
+    return Config(json.dumps({**EMPTY, **members}, ensure_ascii=False))
