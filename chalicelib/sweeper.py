@@ -1,17 +1,16 @@
 """Each minute: find what was lost on the way (a message, a worker, an announcement) and what has expired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from chalicelib import jobs
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
 from chalicelib.exports import schedules
-from chalicelib.imports import inbox
+from chalicelib.imports import imports, inbox
 from chalicelib.runs import announce, runs, slots
-from chalicelib.webhooks import sender
+from chalicelib.webhooks import outbox
 
 AT_A_TIME = 200
 AGAIN = timedelta(seconds=60)
@@ -22,17 +21,14 @@ EVER = "9999"
 
 def sweep(services: Services) -> None:
     """Bring everything that is due one step on; each step may be repeated without harm."""
-    now = instants.text(services.now())
-    for kind, step in STEPS.items():
-        for found in services.store.due(kind, now, AT_A_TIME):
-            _try(step, services, found)
-    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due, inbox.pick_up, _watch):
-        _try(others, services, AT_A_TIME)
+    due.walk(services, STEPS, AT_A_TIME)
+    for others in (inbox.pick_up, _watch):
+        _try(others, services)
 
 
-def _try(step: Callable[[Services, Any], None], services: Services, what: Item | int) -> None:
+def _try(step: Callable[[Services, int], None], services: Services) -> None:
     try:
-        step(services, what)
+        step(services, AT_A_TIME)
     except Exception as error:  # noqa: BLE001 (what fails each time must not stop what comes after it)
         telemetry.alarm("sweep step failed", **telemetry.failure(error))
         telemetry.count("SweepFailures")
@@ -73,9 +69,15 @@ def _watch(services: Services, at_a_time: int) -> None:
     telemetry.took("OldestRunSeconds", max(ages, default=0))
 
 
-STEPS: dict[str, Callable[[Services, Any], None]] = {
+# Who carries out what is due, in this order.
+STEPS: Mapping[due.Kind, due.Step] = {
     "run": _revive,
     "announce": _announce,
     "canceled": runs.clear,
     "expiry": _expire,
+    "delivery": outbox.send_on,
+    "schedule": schedules.look,
+    "purge": jobs.send_erasure,
+    "import": imports.send_on,
+    "lake": jobs.send_compaction,
 }

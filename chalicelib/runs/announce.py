@@ -1,7 +1,7 @@
 """Tell who is to hear of a run's end, once, from the committed row."""
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
+from chalicelib.base import due, instants
 from chalicelib.base.services import Services
 from chalicelib.exports.config import config_of
 from chalicelib.runs import runs
@@ -21,8 +21,8 @@ def announce(services: Services, run: Item) -> None:
     outbox.post(services, Announcement(run["domain"], event, shown, deliver, run["finished_at"]))
     key = (run["pk"], run["sk"])
     said = {"announced_at": instants.text(services.now())}
-    still = Attr("due_kind").eq("announce")
+    still = Attr("status").eq(run["status"]) & Attr("announced_at").not_exists()
     if completed:
-        services.store.update(key, {**said, "due_kind": "expiry", "due_at": run["expires_at"]}, when=still)
+        services.store.update(key, {**said, **due.at("expiry", run["expires_at"])}, when=still)
     else:
-        services.store.update(key, said, ("due_kind", "due_at"), when=still)
+        services.store.update(key, said, due.MARKS, when=still)

@@ -61,7 +61,7 @@ def is_personal(run: Mapping[str, Any]) -> bool:
 def _may_yet_write(services: Services, run: Item) -> bool:
     """Whether the run has not ended, or has and its worker may not know of it yet."""
     is_leased = run["status"] == "canceled" and run.get("lease_until", "") > instants.text(services.now())
-    return not runs.ended(run) or run.get("due_kind") == "announce" or is_leased
+    return not runs.ended(run) or runs.is_to_announce(run) or is_leased
 
 
 def _abandon_uploads(services: Services, domain: str, last: datetime) -> bool:

@@ -6,13 +6,14 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
+from chalicelib.base import due, instants, leases
 from chalicelib.base.errors import Conflict, NotFound
 from chalicelib.base.packing import packed, unpacked
 from chalicelib.base.services import Services
 from chalicelib.runs import downloads, slots
 
 ACTIVE = ("pending", "processing")
+TERMS = leases.Terms("run", ACTIVE, "processing")
 # A run whose workers died this many times is not tried again.
 MAX_ATTEMPTS = 3
 RESEND = timedelta(seconds=60)
@@ -69,8 +70,7 @@ def start_failed(services: Services, domain: str, source: Source, run_id: str, a
         "phase": "done",
         "finished_at": now,
         "error": json.dumps({"code": "not_started", "detail": detail}),
-        "due_kind": "announce",
-        "due_at": now,
+        **due.at("announce", now),
     }
     pointer = {"pk": f"runs/{domain}/{source['export_id']}", "sk": run_id}
     if services.store.transact([Write(put=item, when=Attr("pk").not_exists()), Write(put=pointer)]) is not None:
@@ -99,48 +99,20 @@ def _fresh(
         "fence": 0,
         "percent": 0,
         "phase": "queued",
-        "due_kind": "run",
-        "due_at": instants.text(now + RESEND),
+        **due.at("run", now + RESEND),
     }
 
 
 def lease(services: Services, domain: str, run_id: str, owner: str) -> Item | None:
     """Take the run for `owner` under the next fence number; None when there is nothing to do or another has it."""
-    run = services.store.get(*place(domain, run_id))
-    if run is None or run["status"] not in ACTIVE:
-        return None
-    now = services.now()
-    if run["status"] == "processing" and instants.parse(run["lease_until"]) > now:
-        return run if run["owner"] == owner else None
-    changes = {
-        "status": "processing",
-        "fence": run["fence"] + 1,
-        "owner": owner,
-        "started_at": run.get("started_at") or instants.text(now),
-        **_leased(services, now),
-    }
-    taken = services.store.update(
-        place(domain, run_id), changes, when=Attr("fence").eq(run["fence"]) & Attr("status").is_in(ACTIVE)
+    now = instants.text(services.now())
+    taken = leases.take(
+        services, TERMS, place(domain, run_id), owner, lambda run: {"started_at": run.get("started_at") or now}
     )
     if taken is None:
-        taken = services.store.get(*place(domain, run_id))
-        # The reply to our own update may have been lost: then the row says that the run is ours.
-        if taken is None or taken.get("owner") != owner or taken["status"] != "processing":
-            return None
+        return None
     services.store.delete(f"waiting/{domain}", run_id)
     return taken
-
-
-def renew(services: Services, run: Item, progress: dict[str, Any]) -> bool:
-    """Keep the lease and tell how far the run is; False when it is ours no more (canceled, or another's)."""
-    changes = {**progress, **_leased(services, services.now())}
-    return services.store.update((run["pk"], run["sk"]), changes, when=_ours(run)) is not None
-
-
-def give_back(services: Services, run: Item) -> None:
-    """End our lease without an outcome, so that the sweeper sends the run to another worker soon."""
-    now = instants.text(services.now())
-    services.store.update((run["pk"], run["sk"]), {"lease_until": now, "due_at": now}, when=_ours(run))
 
 
 def complete(services: Services, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
@@ -155,8 +127,7 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
         "rows_done": file["rows"],
         "rows_total": file["rows"],
         "expires_at": expires,
-        "due_kind": "announce",
-        "due_at": instants.text(services.now()),
+        **due.at("announce", services.now()),
     }
     return _end(services, run, changes)
 
@@ -176,13 +147,13 @@ def _bounded(warnings: list[str]) -> list[str]:
 def fail(services: Services, run: Item, code: str, detail: str) -> bool:
     """End the run as failed, with a reason that a user can act on; False when the run is ours no more."""
     error = json.dumps({"code": code, "detail": detail})
-    due = {"due_kind": "announce", "due_at": instants.text(services.now())}
-    return _end(services, run, {"status": "failed", "error": error, "phase": "done", **due})
+    announced = due.at("announce", services.now())
+    return _end(services, run, {"status": "failed", "error": error, "phase": "done", **announced})
 
 
 def _end(services: Services, run: Item, changes: dict[str, Any]) -> bool:
     changes = {**changes, "finished_at": instants.text(services.now())}
-    if services.store.update((run["pk"], run["sk"]), changes, when=_ours(run)) is not None:
+    if services.store.update((run["pk"], run["sk"]), changes, when=leases.ours(TERMS, run)) is not None:
         return True
     found = services.store.get(run["pk"], run["sk"]) or {}
     return bool(found.get("fence") == run["fence"] and found.get("status") == changes["status"])
@@ -191,7 +162,7 @@ def _end(services: Services, run: Item, changes: dict[str, Any]) -> bool:
 def cancel(services: Services, domain: str, run_id: str) -> Item:
     """End the run as canceled, at once; a worker that has it finds out at its next step. Conflict once ended."""
     now = instants.text(services.now())
-    changes = {"status": "canceled", "phase": "done", "finished_at": now, "due_kind": "canceled", "due_at": now}
+    changes = {"status": "canceled", "phase": "done", "finished_at": now, **due.at("canceled", now)}
     run = services.store.update(place(domain, run_id), changes, when=Attr("status").is_in(ACTIVE))
     if run is None:
         run = get(services, domain, run_id)
@@ -206,7 +177,7 @@ def clear(services: Services, run: Item) -> None:
     """What follows a cancellation: it waits no more, and its slot goes to the next. Due until it is done."""
     services.store.delete(f"waiting/{run['domain']}", run["id"])
     slots.release(services, run["domain"], run["id"])
-    services.store.update((run["pk"], run["sk"]), remove=("due_kind", "due_at"), when=Attr("due_kind").eq("canceled"))
+    services.store.update((run["pk"], run["sk"]), remove=due.MARKS, when=Attr("due_kind").eq("canceled"))
 
 
 def expire(services: Services, domain: str, run: Item) -> None:
@@ -214,25 +185,16 @@ def expire(services: Services, domain: str, run: Item) -> None:
     key = (run["pk"], run["sk"])
     services.store.update(
         key,
-        {"status": "expired", "due_kind": "expiry", "due_at": instants.text(services.now())},
+        {"status": "expired", **due.at("expiry", services.now())},
         when=Attr("status").is_in(("completed", "expired")),
     )
     services.bucket.erase(files(domain, run["id"]))
-    services.store.update(key, remove=("due_kind", "due_at"), when=Attr("status").eq("expired"))
+    services.store.update(key, remove=due.MARKS, when=Attr("status").eq("expired"))
 
 
 def files(domain: str, run_id: str) -> str:
     """The prefix of everything that attempts at a run have written."""
     return f"exports/{domain}/{run_id}/"
-
-
-def _ours(run: Item) -> Any:
-    return Attr("fence").eq(run["fence"]) & Attr("status").eq("processing")
-
-
-def _leased(services: Services, now: datetime) -> dict[str, Any]:
-    until = instants.text(now + timedelta(seconds=services.settings.lease_seconds))
-    return {"lease_until": until, "due_kind": "run", "due_at": until}
 
 
 def shown(services: Services, run: Item) -> dict[str, Any]:
@@ -265,6 +227,11 @@ def _file_shown(services: Services, run: Item) -> dict[str, Any] | None:
         downloads.link(services, run["domain"], run["id"], run["expires_at"]) if run["status"] == "completed" else None
     )
     return {**{name: file[name] for name in names}, "download_url": url, "expires_at": file["expires_at"]}
+
+
+def is_to_announce(run: Item) -> bool:
+    """Whether the run has ended in a way that its receivers have yet to hear of."""
+    return run["status"] in ("completed", "failed") and "announced_at" not in run
 
 
 def ended(run: Item) -> bool:

@@ -1,6 +1,7 @@
 """Ten runs of a domain at once: further ones wait, and one domain's burst never stands in another's way."""
 
 from chalicelib.aws.store import Attr, Item
+from chalicelib.base import messages
 from chalicelib.base.errors import TooMany
 from chalicelib.base.services import Services
 
@@ -27,7 +28,7 @@ def admit(services: Services, domain: str, run_id: str) -> bool:
         # It ended since it was looked at, and may have given its slot back before we took this one.
         release(services, domain, run_id)
         return True
-    services.runs_queue.send({"domain": domain, "run_id": run_id}, group=domain)
+    services.runs_queue.send(messages.CarryOut(domain=domain, run_id=run_id).sent(), group=domain)
     return True
 
 

@@ -3,16 +3,15 @@
 import errno
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import kinds
 from chalicelib.aws.bucket import Upload
 from chalicelib.aws.store import Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import instants, leases, telemetry
+from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
 from chalicelib.exports.config import config_of
@@ -24,10 +23,6 @@ from chalicelib.runs import announce, downloads, drift, runs, slots
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-
-class Superseded(Exception):
-    """The run is ours no more: it was canceled, or our lease ran out and another worker has it."""
 
 
 class Unfinishable(Exception):
@@ -65,7 +60,7 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
     except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
         telemetry.count("AttemptsFailed")
-        runs.give_back(services, run)
+        leases.give_back(services, runs.TERMS, run)
         return
     telemetry.record("run ended", **log, outcome=outcome)
     telemetry.count(f"Runs{outcome.capitalize()}")
@@ -78,17 +73,17 @@ def settle(services: Services, domain: str, run_id: str) -> None:
     if run is None or not runs.ended(run):
         return
     slots.release(services, domain, run_id)
-    if run.get("due_kind") == "announce":
+    if runs.is_to_announce(run):
         announce.announce(services, run)
 
 
 def _attempt(services: Services, run: Item) -> str:
     beat = Heartbeat(services, run)
-    with services.folder("run") as folder, beat.beating():
+    with services.folder("run") as folder, leases.beating(beat.beat):
         try:
             columns, file, warnings = _produce(services, run, folder, beat)
         except Exception as error:
-            if beat.superseded.is_set():
+            if beat.beat.is_superseded:
                 raise Superseded from error
             raise _judged(error) from error
     if runs.complete(services, run, file, warnings):
@@ -192,66 +187,38 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the file."""
-        self.beat.check()
+        self.beat.beat.check()
         self.digest.update(data)
         self.bytes += len(data)
         self.upload.write(data)
 
 
 class Heartbeat:
-    """Renews the lease and tells the progress while an attempt runs; notices when the run is ours no more.
+    """An attempt's beat: it keeps the lease and tells the progress, and stops the work once the run is ours no more.
 
     A query that computes then is interrupted, and a writer stops at its next bytes, so that a cancelled run stops
     within a heartbeat.
     """
 
     def __init__(self, services: Services, run: Item) -> None:
-        self.services = services
-        self.run = run
-        self.superseded = threading.Event()
+        self.beat = leases.Beat(services, runs.TERMS, run, self._progress_now, self._interrupt)
         self._progress: dict[str, Any] = {}
         self._con: DuckDBPyConnection | None = None
-        self._stop = threading.Event()
 
     def at(self, phase: str, percent: int, **rows: int) -> None:
         """The attempt has come to a phase; Superseded when it is ours no more."""
         self._progress = {**self._progress, "phase": phase, "percent": percent, **rows}
-        self._renew()
-        self.check()
+        self.beat.renew()
+        self.beat.check()
 
     def watch(self, con: "DuckDBPyConnection") -> None:
         """The connection whose query to interrupt."""
         self._con = con
 
-    def check(self) -> None:
-        """Superseded when the run is known to be ours no more."""
-        if self.superseded.is_set():
-            raise Superseded
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Renew in the background for as long as the context lasts."""
-        thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(self.services.settings.heartbeat_seconds):
-            try:
-                self._renew()
-            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
-                telemetry.alarm("heartbeat failed", run_id=self.run["id"], **telemetry.failure(error))
-
-    def _renew(self) -> None:
-        if not runs.renew(self.services, self.run, self._progress_now()):
-            self.superseded.set()
-            if self._con is not None and self._progress.get("phase") == "computing":
-                # Not while it writes: an aborted COPY can lock DuckDB up (see stream).
-                self._con.interrupt()
+    def _interrupt(self) -> None:
+        if self._con is not None and self._progress.get("phase") == "computing":
+            # Not while it writes: an aborted COPY can lock DuckDB up (see files/pipe).
+            self._con.interrupt()
 
     def _progress_now(self) -> dict[str, Any]:
         progress = dict(self._progress)

@@ -10,6 +10,7 @@ import pytest
 from chalicelib import sweeper
 from chalicelib.aws.bucket import Bucket, Upload
 from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.base import due, leases
 from chalicelib.runs import announce, runs, slots, worker
 from chalicelib.web import idempotency
 from tests.faults import scenarios
@@ -31,7 +32,7 @@ class Bug:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Renewals and the commit do not ask whether the lease is still ours."""
-    patch.setattr(runs, "_ours", lambda run: Attr("status").is_in((*runs.ACTIVE, "completed")))
+    patch.setattr(leases, "ours", lambda terms, item: Attr("status").is_in((*runs.ACTIVE, "completed")))
 
 
 def shared_key(patch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ def outcome_not_read_back(patch: pytest.MonkeyPatch) -> None:
 
     def ended(services: Any, run: Item, changes: dict[str, Any]) -> bool:
         changes = {**changes, "finished_at": "2026-11-21T16:36:13.250Z"}
-        return services.store.update((run["pk"], run["sk"]), changes, when=runs._ours(run)) is not None
+        return services.store.update((run["pk"], run["sk"]), changes, when=leases.ours(runs.TERMS, run)) is not None
 
     patch.setattr(runs, "_end", ended)
 
@@ -158,7 +159,8 @@ def announced_unasked(patch: pytest.MonkeyPatch) -> None:
 
 def lease_kept_for_ever(patch: pytest.MonkeyPatch) -> None:
     """A lease never runs out."""
-    patch.setattr(runs, "_leased", lambda services, now: {"lease_until": "9999-01-01T00:00:00.000Z", "due_kind": "run", "due_at": "9999"})  # fmt: skip
+    end = "9999-01-01T00:00:00.000Z"
+    patch.setattr(leases, "_until", lambda services, terms: {"lease_until": end, **due.at(terms.kind, end)})
 
 
 def files_left(patch: pytest.MonkeyPatch) -> None:
