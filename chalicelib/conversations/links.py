@@ -11,7 +11,7 @@ from chalicelib.aws.store import Item
 from chalicelib.base import patterns
 from chalicelib.base.errors import Fault, Faulty, Invalid, NotFound
 from chalicelib.base.settings import Settings
-from chalicelib.conversations import assignments, pages, pid, registry, visits
+from chalicelib.conversations import assignments, bindings, pages, pid, registry
 from chalicelib.conversations.registry import Issue
 from chalicelib.conversations.routes import MAX_LINKS
 from chalicelib.exports import config
@@ -144,7 +144,7 @@ def reset_link(call: Call) -> Answer:
     item = registry.get(call.services, call.domain, call.path["conversation_id"])
     if pid.read(registry.pid_key(call.services, item), call.path["pid"], item["issued"]) is None:
         raise NotFound
-    visits.free(call.services, item, call.path["pid"])
+    bindings.free(call.services, item, call.path["pid"])
     return Answer(204)
 
 

@@ -223,6 +223,9 @@ def replace(services: Services, domain: str, before: Item, config: dict[str, Any
     if config_of(before).get("schedule") != config.get("schedule"):
         changes |= _due_now(now)
     writes = [Write(update=(pk, sk), set=changes, when=Attr("config").eq(before["config"]))]
+    if config_of(before)["dataset"] != config["dataset"]:
+        # What SPSS files of the dataset before have promised (runs/dictionaries).
+        writes.append(Write(delete=(f"dictionary/{domain}/{before['id']}", "spss")))
     was, becomes = title_key(config_of(before)["title"]), title_key(config["title"])
     if was != becomes:
         writes += [
@@ -249,6 +252,7 @@ def remove(services: Services, domain: str, item: Item) -> Item:
             [
                 Write(delete=(item["pk"], item["sk"]), when=Attr("config").eq(found["config"])),
                 Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
+                Write(delete=(f"dictionary/{domain}/{item['id']}", "spss")),
             ]
         )
         latest = services.store.get(item["pk"], item["sk"]) if refused else None

@@ -1,6 +1,7 @@
 """The life of a run: every change of its state is one conditional update, so that it ends exactly once."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Literal
@@ -115,8 +116,15 @@ def lease(services: Services, domain: str, run_id: str, owner: str) -> Item | No
     return taken
 
 
-def complete(services: Services, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
-    """The one commit: the run is completed and its file visible, or neither; False when the run is ours no more."""
+class Moved(Exception):
+    """The run is still ours, but a condition of what was to be written with its end did not hold."""
+
+
+def complete(
+    services: Services, run: Item, file: dict[str, Any], warnings: list[str], also: Sequence[Write] = ()
+) -> bool:
+    """The one commit: the run is completed and its file visible (and what is written `also` is), or neither; False when
+    the run is ours no more, Moved when it is and `also` could not be written."""
     expires = run.get("expires_at") or instants.text(services.now() + timedelta(days=services.settings.link_days))
     changes = {
         "status": "completed",
@@ -129,7 +137,7 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
         "expires_at": expires,
         **due.at("announce", services.now()),
     }
-    return _end(services, run, changes)
+    return _end(services, run, changes, also)
 
 
 def _warnings(run: Item) -> list[str]:
@@ -151,11 +159,18 @@ def fail(services: Services, run: Item, code: str, detail: str) -> bool:
     return _end(services, run, {"status": "failed", "error": error, "phase": "done", **announced})
 
 
-def _end(services: Services, run: Item, changes: dict[str, Any]) -> bool:
+def _end(services: Services, run: Item, changes: dict[str, Any], also: Sequence[Write] = ()) -> bool:
     changes = {**changes, "finished_at": instants.text(services.now())}
-    if services.store.update((run["pk"], run["sk"]), changes, when=leases.ours(TERMS, run)) is not None:
+    key = (run["pk"], run["sk"])
+    if also:
+        done = services.store.transact([Write(update=key, set=changes, when=leases.ours(TERMS, run)), *also]) is None
+    else:
+        done = services.store.update(key, changes, when=leases.ours(TERMS, run)) is not None
+    if done:
         return True
-    found = services.store.get(run["pk"], run["sk"]) or {}
+    found = services.store.get(*key) or {}
+    if also and found.get("fence") == run["fence"] and found.get("status") == "processing":
+        raise Moved
     return bool(found.get("fence") == run["fence"] and found.get("status") == changes["status"])
 
 

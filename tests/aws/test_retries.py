@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from chalicelib.aws.retries import PAUSES, Busy
 from chalicelib.aws.store import Attr, Write
 from chalicelib.conversations.registry import CODE_LENGTH
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 from tests.faults.scenarios import EXPORT
 
 CONFLICT = {"Error": {"Code": "TransactionConflictException"}}

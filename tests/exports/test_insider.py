@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 
 def seconds(*at: int) -> int:

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from chalicelib.aws.retries import PAUSES
+from tests.deployed import Warm
 
 URL = "https://aws.invalid"
 # botocore's retries, without their pauses: Config says 5 repeats.
@@ -181,6 +182,14 @@ def _name(operation: str, params: dict[str, Any]) -> str:
 def _refusal(status: int, code: str, **more: Any) -> tuple[AWSResponse, dict[str, Any]]:
     parsed = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
     return AWSResponse(URL, status, {}, None), parsed
+
+
+class Wired(Warm):
+    """Clients of their own, with the injector attached."""
+
+    def __init__(self, injector: Injector) -> None:
+        for client in (self.dynamodb, self.s3, self.sqs):
+            injector.attach(client)
 
 
 def _conflict(operation: str, params: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:

@@ -10,6 +10,8 @@ from tests.faults.injection import KINDS
 from tests.faults.sweep import Scenario, calls_of, open_to, places, sweep
 from tests.faults.world import Site
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = (scenarios.canceled, scenarios.deleted)
 
 

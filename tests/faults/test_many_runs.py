@@ -7,6 +7,8 @@ from tests.faults.injection import KINDS
 from tests.faults.sweep import Scenario, calls_of, open_to, places, sweep
 from tests.faults.world import Site
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = (scenarios.repeated, scenarios.rerun, scenarios.shuffled, scenarios.two_domains)
 
 

@@ -7,6 +7,8 @@ from tests.faults.injection import KINDS
 from tests.faults.sweep import calls_of, open_to, places, sweep
 from tests.faults.world import Site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_ends_once_whatever_happens_at_any_call(light: Site, kind: str):

@@ -8,6 +8,8 @@ from tests.faults.injection import CONTENTION, KINDS, Fault
 from tests.faults.sweep import calls_of, open_to, places, play, sweep
 from tests.faults.world import Site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_csv_is_whole_or_not_there_whatever_happens_at_any_call(lake: Site, kind: str):

@@ -31,6 +31,8 @@ from infra.local.stack import PROJECT, Plan, Stack
 from infra.local.template import Scope
 from infra.templates import read_template
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = "tests.infra.sample_app"
 UNTIL = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -671,7 +673,7 @@ Values:
     )
     def test_a_resource_that_cannot_be_created_is_an_error_that_names_it(self, resources, named):
         with pytest.raises(UnknownResource, match=named):
-            created(Cloud(None, "http://127.0.0.1:1"), Scope({"Resources": resources}))
+            created(Cloud(None, "http://127.0.0.1:1").client, Scope({"Resources": resources}))
 
 
 class TestStartAndStop:

@@ -27,6 +27,8 @@ from infra.packaging.wheels import Incomplete, uv
 from infra.templates import read_template
 from tests.infra.test_packaging import OFFLINE
 
+pytestmark = pytest.mark.slow
+
 Template = dict[str, Any]
 
 

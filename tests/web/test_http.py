@@ -9,7 +9,7 @@ from chalicelib import door
 from chalicelib.base.errors import Invalid
 from chalicelib.web import idempotency
 from chalicelib.web.http import Answer, Body, Call, Endpoint, Principal, validated
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 from tests.exports.test_main_job import export
 
 EXPORT = {**export(run=False)}

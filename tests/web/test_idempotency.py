@@ -9,20 +9,21 @@ from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 from chalicelib.webhooks import routes
-from tests.conftest import Deployment
-from tests.deployed import problem
+from tests.builders import problem
+from tests.deployed import Deployment
 from tests.faults.scenarios import EXPORT
 
 URL = "https://hooks.example.org/in"
 
 
-def stored() -> Any:
+def stored(deployment: Deployment) -> Any:
     """Everything in the table and the bucket."""
+    settings = deployment.services.settings
     items = {
         (item.to_json()["Attributes"]["pk"]["S"], item.to_json()["Attributes"]["sk"]["S"]): deepcopy(item.to_json())
-        for item in get_backend("dynamodb")[ACCOUNT]["us-east-1"].tables["panelport"].all_items()
+        for item in get_backend("dynamodb")[ACCOUNT]["us-east-1"].tables[settings.table].all_items()
     }
-    return items, sorted(get_backend("s3")[ACCOUNT]["aws"].buckets["panelport"].keys)
+    return items, sorted(get_backend("s3")[ACCOUNT]["aws"].buckets[settings.bucket].keys)
 
 
 def secrets(deployment: Deployment, webhook_id: str) -> tuple[str | None, str | None]:
@@ -41,10 +42,10 @@ def test_the_repeat_of_an_old_rotation_leaves_the_new_secret_live(deployment: De
     webhook_id = deployment.call("POST", "/v1/webhooks", key, {"url": URL}).json()["id"]
     leaked = rotate(deployment, key, webhook_id, "first")
     replaced = rotate(deployment, key, webhook_id, "second").json()["secret"]
-    before, live = stored(), secrets(deployment, webhook_id)
+    before, live = stored(deployment), secrets(deployment, webhook_id)
     again = rotate(deployment, key, webhook_id, "first")
     assert (again.status, again.body) == (leaked.status, leaked.body)
-    assert stored() == before
+    assert stored(deployment) == before
     assert secrets(deployment, webhook_id) == live == (replaced, leaked.json()["secret"])
 
 
@@ -131,11 +132,11 @@ def test_what_is_gone_or_changed_since_is_answered_as_it_was_and_left_as_it_is(d
     first = deployment.call("POST", path, key, body, Idempotency_Key="k")
     assert first.status == 201, first.body
     act(deployment, key, first.json())
-    before = stored()
+    before = stored(deployment)
     again = deployment.call("POST", path, key, body, Idempotency_Key="k")
     assert (again.status, again.body) == (201, first.body)
     assert again.header("Location") == first.header("Location")
-    assert stored() == before
+    assert stored(deployment) == before
 
 
 def test_a_deleted_webhook_does_not_come_back(deployment: Deployment):
