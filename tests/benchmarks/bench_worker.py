@@ -120,7 +120,7 @@ def main(participants: int = PARTICIPANTS, events: int = EVENTS) -> bool:
     with tempfile.TemporaryDirectory() as name, deployment(Path(name)) as services:
         feed(services, participants, events)
         begun = time.perf_counter()
-        jobs.compact(services, DOMAIN)
+        jobs.compact(services, DOMAIN, "bench")
         print(f"compaction of {participants:,} participants and {events:,} events: {time.perf_counter() - begun:.1f} s")
         for form in ("csv", "spss"):
             took, worked, file = run(services, form)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chalicelib import jobs, sweeper
+from chalicelib.base import messages
 from chalicelib.imports import imports, reader
 from chalicelib.intake import purge
 from chalicelib.runs import erasure, runs
@@ -33,7 +34,7 @@ def a_day(community):
         sweeper.sweep(services)
         for message in jobs_sent(services):
             if message["domain"] == community.domain:
-                jobs.work(services, message, "invocation-1")
+                jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
         erasure.erase_files(services, community.domain)
         compacted(community)
 
@@ -203,7 +204,7 @@ def test_the_jobs_queue_carries_both_jobs_out(community):
     ours = [message for message in jobs_sent(services) if message["domain"] == community.domain]
     assert sorted(message["job"] for message in ours) == ["compact", "erase"]
     for message in ours:
-        jobs.work(services, message, "invocation-1")
+        jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
     assert services.store.get(f"lake/{community.domain}", "manifest")["version"] == 1
     assert community.call("GET", f"/v1/runs/{run['id']}").json()["status"] == "expired"
 

@@ -40,7 +40,7 @@ def happened(n: int, who: int, name: str, hours: float, conversation: str | None
 
 
 def compacted(community: Community) -> manifest.Manifest:
-    jobs.compact(community.deployment.services, community.domain)
+    jobs.compact(community.deployment.services, community.domain, "invocation-1")
     return manifest.current(community.deployment.services, community.domain)
 
 
