@@ -139,6 +139,7 @@ def resources() -> Settings:
         # A heartbeat in the background would make the order of calls a matter of luck.
         "PANELPORT_HEARTBEAT_SECONDS": "3600",
         "PANELPORT_MEMORY": "1GB",
+        "PANELPORT_SENDER": "noreply@panelport.example",
     }
     return settings_from(scope.variables() | own)
 

@@ -53,11 +53,15 @@ def create_import(call: Call) -> Answer:
     return Answer(201, {"id": import_id, "status": "created", "upload": upload})
 
 
-@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", status=202)
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["import_id"])
+
+
+@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", find=_asked, status=202)
 def start_import(call: Call) -> Answer:
     """Have the file read in the background; starting again changes nothing. Conflict when nothing was uploaded."""
     services = call.services
-    item = get(services, call.domain, call.path["import_id"])
+    item = call.found
     if item["status"] == "created":
         if services.bucket.size(uploaded(call.domain, item["id"])) is None:
             raise Conflict("Nothing was uploaded yet: PUT the file to the import's upload URL first.")
@@ -72,10 +76,10 @@ def list_imports(call: Call) -> Answer:
     return page(((position, shown(call.services, item)) for position, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import")
+@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import", find=_asked)
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
-    return Answer(200, shown(call.services, get(call.services, call.domain, call.path["import_id"])))
+    return Answer(200, shown(call.services, call.found))
 
 
 def place(domain: str, import_id: str) -> tuple[str, str]:

@@ -226,7 +226,7 @@ def test_nothing_is_public_plain_or_kept_for_ever(template: Template) -> None:
     assert (tls["Effect"], tls["Action"], tls["Principal"]) == ("Deny", "s3:*", "*")
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert (fresh["Effect"], fresh["Action"]) == ("Deny", "s3:GetObject")
-    assert fresh["Condition"]["NumericGreaterThan"] == {"s3:signatureAge": 600000}
+    assert fresh["Condition"]["NumericGreaterThan"] == {"s3:signatureAge": 3900000}
     [table] = resources(template, "AWS::DynamoDB::Table").values()
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}

@@ -78,6 +78,7 @@ def test_all_faults_are_reported_at_once_by_their_pointers(deployment: Deploymen
         "/schedule/cron",
         "/schedule/timezone",
         "/deliver/emails/0",
+        "/deliver/webhook_ids/0",
     }
 
 
