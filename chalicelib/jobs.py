@@ -59,14 +59,15 @@ def compact(services: Services, domain: str, owner: str) -> None:
     item = leases.take(services, TERMS, layout.work(domain), owner, lambda _: {"domain": domain})
     if item is None:
         return
+    lease = leases.of(TERMS, item)
     try:
-        with leases.beating(Beat(services, TERMS, item)) as beat:
+        with leases.beating(Beat(services, lease)) as beat:
             again, has_worked = _steps(services, domain, beat)
     except Superseded:
-        telemetry.record("compaction superseded", domain=domain, fence=item["fence"])
+        telemetry.record("compaction superseded", domain=domain, fence=lease.fence)
     except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows)
         _tell("compaction attempt failed", domain, error)
-        leases.give_back(services, TERMS, item, RESEND)
+        leases.give_back(services, lease, RESEND)
     else:
         _settle(services, domain, item, again=again, has_worked=has_worked)
 
@@ -106,7 +107,7 @@ def _settle(services: Services, domain: str, item: Item, *, again: bool, has_wor
         marks = ("owner", "lease_until", "again_at")
         changes = due.at("lake", min(at + said)) if at or said else {}
         gone = marks if changes else (*marks, *due.MARKS)
-        if services.store.update(key, changes, gone, when=leases.ours(TERMS, item) & unsaid) is not None:
+        if services.store.update(key, changes, gone, when=leases.of(TERMS, item).ours & unsaid) is not None:
             return
 
 

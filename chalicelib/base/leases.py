@@ -6,12 +6,13 @@ Whatever its holder writes asks for the fence: a worker that slept past its leas
 
 A worker does
 
-    item = leases.take(services, TERMS, key, owner)     # None: somebody has it, or there is nothing to do
-    with leases.beating(leases.Beat(services, TERMS, item)) as beat:  # renews in the background
-        ...                             # beat.check() raises Superseded; beat.end() comes before a commit
-    services.store.update(key, {...}, when=leases.ours(TERMS, item))
+    item = leases.take(services, TERMS, key, owner)  # None: somebody has it, or there is nothing to do
+    lease = leases.of(TERMS, item)
+    with leases.beating(Beat(services, lease)) as beat:  # renews in the background
+        ...                                              # beat.check() raises Superseded; beat.end() before a commit
+    services.store.update(key, {...}, when=lease.ours)
 
-and `leases.give_back(services, TERMS, item)` when it could not finish.
+and `leases.give_back(services, lease)` when it could not finish.
 """
 
 import threading
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr, ConditionBase, Item
 from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
 
@@ -38,6 +39,26 @@ class Terms:
     kind: due.Kind
     open: tuple[str, ...] = ()
     working: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a worker holds: a row, by its key, under a fence number."""
+
+    terms: Terms
+    key: tuple[str, str]
+    fence: int
+
+    @property
+    def ours(self) -> ConditionBase:
+        """The condition that the row is still ours."""
+        fenced = Attr("fence").eq(self.fence)
+        return fenced & Attr("status").eq(self.terms.working) if self.terms.working else fenced
+
+
+def of(terms: Terms, item: Item) -> Lease:
+    """The lease that the row's last taker has."""
+    return Lease(terms, (item["pk"], item["sk"]), int(item["fence"]))
 
 
 def take(
@@ -78,23 +99,17 @@ def is_held(item: Mapping[str, Any], now: datetime) -> bool:
     return "owner" in item and instants.parse(item["lease_until"]) > now
 
 
-def ours(terms: Terms, item: Mapping[str, Any]) -> Any:
-    """The condition that the row is still ours."""
-    fenced = Attr("fence").eq(item["fence"])
-    return fenced & Attr("status").eq(terms.working) if terms.working else fenced
-
-
-def renew(services: Services, terms: Terms, item: Item, told: Mapping[str, Any] | None = None) -> bool:
+def renew(services: Services, lease: Lease, told: Mapping[str, Any] | None = None) -> bool:
     """Keep the lease and set what there is to tell; False when the row is ours no more."""
-    changes = {**(told or {}), **_until(services, terms)}
-    return services.store.update((item["pk"], item["sk"]), changes, when=ours(terms, item)) is not None
+    changes = {**(told or {}), **_until(services, lease.terms)}
+    return services.store.update(lease.key, changes, when=lease.ours) is not None
 
 
-def give_back(services: Services, terms: Terms, item: Item, again_in: timedelta = timedelta(0)) -> None:
+def give_back(services: Services, lease: Lease, again_in: timedelta = timedelta(0)) -> None:
     """End our lease without an outcome; the sweep hands the thing on, at once or in a while."""
     now = services.now()
-    changes = {"lease_until": instants.text(now), **due.at(terms.kind, now + again_in)}
-    services.store.update((item["pk"], item["sk"]), changes, when=ours(terms, item))
+    changes = {"lease_until": instants.text(now), **due.at(lease.terms.kind, now + again_in)}
+    services.store.update(lease.key, changes, when=lease.ours)
 
 
 def _until(services: Services, terms: Terms) -> dict[str, str]:
@@ -108,14 +123,12 @@ class Beat:
     def __init__(
         self,
         services: Services,
-        terms: Terms,
-        item: Item,
+        lease: Lease,
         told: Callable[[], Mapping[str, Any]] = dict,
         lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.services = services
-        self.terms = terms
-        self.item = item
+        self.lease = lease
         self.told = told
         self.lost = lost
         self._superseded = threading.Event()
@@ -134,7 +147,7 @@ class Beat:
 
     def renew(self) -> None:
         """Keep the lease now."""
-        if not renew(self.services, self.terms, self.item, self.told()):
+        if not renew(self.services, self.lease, self.told()):
             self._superseded.set()
             self.lost()
 
@@ -153,7 +166,7 @@ class Beat:
             try:
                 self.renew()
             except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
-                telemetry.alarm("heartbeat failed", phase=self.terms.kind, **telemetry.failure(error))
+                telemetry.alarm("heartbeat failed", phase=self.lease.terms.kind, **telemetry.failure(error))
 
 
 @contextmanager

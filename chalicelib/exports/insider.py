@@ -19,7 +19,8 @@ from chalicelib.base import instants, strict_json
 from chalicelib.base.errors import Fault, Invalid, Refusal, Unauthenticated
 from chalicelib.base.services import Services
 from chalicelib.intake import attributes
-from chalicelib.runs import downloads, runs
+from chalicelib.runs import downloads, life
+from chalicelib.runs.row import Run, Source
 from chalicelib.segments import routes as saved
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes, validated
 from chalicelib.webhooks.call import refusal_now
@@ -90,7 +91,7 @@ def export_raw(call: Call) -> Answer:
         at = "; ".join(f"{fault.pointer} {fault.detail}" for fault in refusal.faults[:20])
         message = f"{refusal.detail} {at}".strip()
         return Answer(refusal.status, {"success": False, "message": message}, refusal.headers)
-    url = downloads.link(call.services, run["domain"], run["id"], run["expires_at"])
+    url = downloads.link(call.services, run.domain, run.id, run.expires_at or "")
     return Answer(200, {"success": True, "url": url})
 
 
@@ -103,7 +104,7 @@ def _principal(call: Call) -> Principal:
     return principal
 
 
-def _started(call: Call, principal: Principal) -> dict[str, Any]:
+def _started(call: Call, principal: Principal) -> Run:
     services, domain = call.services, principal.domain
     body = validated(RawBody, strict_json.parse(call.raw_body))
     catalog = attributes.catalog(services, domain)
@@ -126,8 +127,8 @@ def _started(call: Call, principal: Principal) -> dict[str, Any]:
         "schedule": None,
     }
     expires = services.now() + timedelta(days=services.settings.link_days)
-    source = {"export_id": None, "of": "raw", "config": json.dumps(config), "expires_at": instants.text(expires)}
-    return runs.start(services, domain, source, call.seed.identifier("run"), "user")
+    source = Source(json.dumps(config), None, of="raw", expires_at=instants.text(expires))
+    return life.start(services, domain, source, call.seed.identifier("run"), "user")
 
 
 def _dataset(services: Services, domain: str, body: RawBody) -> tuple[dict[str, Any], list[Fault]]:

@@ -15,7 +15,8 @@ from chalicelib.base import due, instants, telemetry
 from chalicelib.base.errors import TooMany
 from chalicelib.base.services import Services
 from chalicelib.exports import config, cron
-from chalicelib.runs import runs
+from chalicelib.runs import life
+from chalicelib.runs.row import Run, Source
 
 # How long after a due time the sweeper waits for EventBridge before it fires by itself. Its own retries go on; they
 # find the run already there.
@@ -70,7 +71,7 @@ def remove(services: Services, export_id: str) -> None:
         services.timetable.remove(f"{export_id}-{n}")
 
 
-def fire(services: Services, domain: str, export_id: str, time: datetime) -> Item | None:
+def fire(services: Services, domain: str, export_id: str, time: datetime) -> Run | None:
     """Make the run of one due `time`; None when the export or its schedule is not there any more, or was never due
     then. A run that cannot be started is made as a failed one, so that it is announced."""
     item = services.store.get(*config.place(domain, export_id))
@@ -80,12 +81,12 @@ def fire(services: Services, domain: str, export_id: str, time: datetime) -> Ite
     if time not in next_due(saved, time - timedelta(seconds=1), 1) or time > services.now() + timedelta(minutes=5):
         return None
     run_id = _run_id(export_id, time)
-    source = {"export_id": export_id, "config": item["config"]}
+    source = Source(item["config"], export_id)
     telemetry.record("schedule fired", domain=domain, export_id=export_id, run_id=run_id)
     try:
-        return runs.start(services, domain, source, run_id, "schedule", time)
+        return life.start(services, domain, source, run_id, "schedule", time)
     except TooMany as refusal:
-        return runs.start_failed(services, domain, source, run_id, time, refusal.detail)
+        return life.start_failed(services, domain, source, run_id, time, refusal.detail)
 
 
 def look(services: Services, item: Item) -> None:

@@ -215,7 +215,7 @@ def _carry_out(services: Services, item: Item, owner: str) -> None:
     except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("import attempt failed", **log, **telemetry.failure(error))
         telemetry.count("AttemptsFailed")
-        leases.give_back(services, TERMS, leased)
+        leases.give_back(services, leases.of(TERMS, leased))
         return
     telemetry.record("import ended", **log, outcome=outcome)
     ended = get(services, item["domain"], item["id"])
@@ -275,7 +275,7 @@ def _store(services: Services, item: Item, outcome: reader.Outcome, progress: "P
         "expires_at": instants.text(now + timedelta(days=services.settings.link_days)),
         **due.at("import", now),
     }
-    writes = [Write(update=(item["pk"], item["sk"]), set=changes, when=leases.ours(TERMS, item))]
+    writes = [Write(update=(item["pk"], item["sk"]), set=changes, when=leases.of(TERMS, item).ours)]
     if outcome.accepted:
         size = outcome.rows.stat().st_size
         pointer = {"pk": f"lake/{domain}", "sk": f"import/{item['accepted']}", "kind": item["kind"]}
@@ -356,7 +356,7 @@ class Progress:
 
     def __init__(self, services: Services, item: Item) -> None:
         self.percent = 0
-        self.beat = leases.Beat(services, TERMS, item, lambda: {"percent": self.percent})
+        self.beat = leases.Beat(services, leases.of(TERMS, item), lambda: {"percent": self.percent})
 
     def at(self, percent: int) -> None:
         """The attempt is so far; Superseded when it is known to be ours no more."""

@@ -10,7 +10,7 @@ from chalicelib import jobs
 from chalicelib.aws.retries import Busy
 from chalicelib.base import leases
 from chalicelib.imports import imports
-from chalicelib.runs import runs
+from chalicelib.runs import row as runs
 from tests.conftest import Deployment
 
 KEY = ("thing/demo", "one")
@@ -57,9 +57,9 @@ def test_when_its_holder_is_silent_for_too_long_the_next_has_it_under_a_higher_f
     deployment.clock.advance(seconds=60)
     assert taken(deployment, terms, "b")["fence"] == 2
     before = stored(deployment)
-    assert leases.renew(deployment.services, terms, slept, {"percent": 50}) is False
-    leases.give_back(deployment.services, terms, slept)
-    assert deployment.services.store.update(KEY, {"late": True}, when=leases.ours(terms, slept)) is None
+    assert leases.renew(deployment.services, leases.of(terms, slept), {"percent": 50}) is False
+    leases.give_back(deployment.services, leases.of(terms, slept))
+    assert deployment.services.store.update(KEY, {"late": True}, when=leases.of(terms, slept).ours) is None
     assert stored(deployment) == before
 
 
@@ -68,18 +68,18 @@ def test_who_beats_keeps_it_and_tells_how_far_it_is(deployment: Deployment, term
     item = taken(deployment, terms, "a")
     for percent in range(1, 4):
         deployment.clock.advance(seconds=59)
-        assert leases.renew(deployment.services, terms, item, {"percent": percent})
+        assert leases.renew(deployment.services, leases.of(terms, item), {"percent": percent})
         assert taken(deployment, terms, "b") is None
     assert stored(deployment)["percent"] == 3
 
 
 def test_what_is_given_back_is_due_at_once_or_in_a_while(deployment: Deployment, terms: leases.Terms):
     row(deployment, terms)
-    leases.give_back(deployment.services, terms, taken(deployment, terms, "a"))
+    leases.give_back(deployment.services, leases.of(terms, taken(deployment, terms, "a")))
     assert deployment.services.store.due(terms.kind, stored(deployment)["due_at"], 10)
     again = taken(deployment, terms, "b")
     assert again["fence"] == 2
-    leases.give_back(deployment.services, terms, again, jobs.RESEND)
+    leases.give_back(deployment.services, leases.of(terms, again), jobs.RESEND)
     assert stored(deployment)["due_at"] > stored(deployment)["lease_until"]
 
 
@@ -94,7 +94,9 @@ def test_what_has_ended_is_not_taken(deployment: Deployment):
 def test_a_beat_that_finds_the_lease_gone_says_so_once_and_for_all(deployment: Deployment, terms: leases.Terms):
     row(deployment, terms)
     lost: list[str] = []
-    beat = leases.Beat(deployment.services, terms, taken(deployment, terms, "a"), lost=lambda: lost.append("lost"))
+    beat = leases.Beat(
+        deployment.services, leases.of(terms, taken(deployment, terms, "a")), lost=lambda: lost.append("lost")
+    )
     beat.renew()
     beat.check()
     deployment.clock.advance(seconds=60)
@@ -119,11 +121,11 @@ def test_no_beat_comes_after_its_end(deployment: Deployment, terms: leases.Terms
         has_beaten.set()
         return {}
 
-    with leases.beating(leases.Beat(services, terms, item, tell)) as beat:
+    with leases.beating(leases.Beat(services, leases.of(terms, item), tell)) as beat:
         assert has_beaten.wait(60)
         beat.end()
         number = len(told)
-        services.store.update(KEY, {"committed": True}, when=leases.ours(terms, item))
+        services.store.update(KEY, {"committed": True}, when=leases.of(terms, item).ours)
     assert len(told) == number
     assert stored(deployment)["committed"]
 
@@ -143,6 +145,6 @@ def test_a_beat_that_fails_is_followed_by_others(deployment: Deployment, terms: 
         goes_on.set()
         return {}
 
-    with leases.beating(leases.Beat(services, terms, item, tell)) as beat:
+    with leases.beating(leases.Beat(services, leases.of(terms, item), tell)) as beat:
         assert goes_on.wait(60)
         beat.check()

@@ -8,7 +8,7 @@ from chalicelib import jobs, sweeper
 from chalicelib.base import messages
 from chalicelib.imports import imports, reader
 from chalicelib.intake import purge
-from chalicelib.runs import erasure, runs
+from chalicelib.runs import erasure, life, row
 from chalicelib.web.http import Call, Principal
 from tests.builders import problem
 from tests.deployed import _items
@@ -242,9 +242,9 @@ def crumbs(community) -> None:
     # An attempt that died after it had stored its file, of a run that another one could not bring to its end.
     run = community.save(run=True)["run"]
     services.bucket.put(f"exports/{community.domain}/{run['id']}/1-file.csv", rows, "text/csv")
-    place = runs.place(community.domain, run["id"])
-    taken = runs.lease(services, community.domain, run["id"], "worker")
-    assert runs.fail(services, taken, "broken", "It broke.")
+    place = row.place(community.domain, run["id"])
+    taken = life.lease(services, community.domain, run["id"], "worker")
+    assert life.fail(services, taken, row.Failure("broken", "It broke."))
     assert services.store.get(*place)["status"] == "failed"
     for area in ("lake", "exports", "imports"):
         key = f"{area}/{community.domain}/x/never-ended"

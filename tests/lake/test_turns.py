@@ -63,7 +63,7 @@ def test_a_busy_domain_gets_no_message_while_somebody_is_at_it(fed: Deployment):
     for _ in range(6):
         accept.want(services, "demo", timedelta(0))
         fed.clock.advance(seconds=50)
-        assert leases.renew(services, jobs.TERMS, item)
+        assert leases.renew(services, leases.of(jobs.TERMS, item))
         sweeper.sweep(services)
         telemetry.metrics.clear_metrics()
     assert sent(fed) == 0
