@@ -92,7 +92,7 @@ def put(services: Services, kind: layout.Kind, first: int, rows: Iterator[str]) 
     services.bucket.put_new(layout.batch(DOMAIN, kind, accepted), body, "application/gzip")
 
 
-def run(services: Services, form: str) -> tuple[float, float, dict[str, int]]:
+def run(services: Services, form: str) -> tuple[float, float, File]:
     """The seconds of one run by the clock and of the processor, and what its file holds."""
     columns = {"system": "all", "profile": "all", "participation": "all"}
     config = {
