@@ -25,7 +25,7 @@ from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
 from chalicelib.lake import layout
 from chalicelib.runs import life, worker
-from chalicelib.runs.row import Source
+from chalicelib.runs.row import File, Source
 from infra.local.cloud import CREDENTIALS, created, ready, server_process
 from infra.local.stack import PROJECT
 from infra.local.template import Scope
