@@ -14,7 +14,7 @@ from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
 from chalicelib.files import codebook
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
@@ -174,7 +174,7 @@ def _write(
     folder, rows, beat = at
     config = run.config
     form = FORMATS[config.format]
-    options = form.options.model_validate(config.format_options)
+    options = options_of(config.format, config.format_options)
     name = downloads.file_name(config.title, run.created_at, form.extension(options))
     media_type = form.media_type(options)
     upload = services.bucket.upload(f"{run.attempted_files}{name}", media_type)
