@@ -16,8 +16,9 @@ from chalicelib.exports import checks
 from chalicelib.exports.checks import Deliver
 from chalicelib.exports.routes import waited
 from chalicelib.intake import batches
-from chalicelib.runs import runs
-from chalicelib.runs.config import config
+from chalicelib.runs import life
+from chalicelib.runs.config import Config, config
+from chalicelib.runs.row import Source
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
 ROUTES = Routes()
@@ -84,13 +85,13 @@ def issue_links(call: Call) -> Answer:
     # Before the run: a link that is in a file works, whatever becomes of the run.
     said = "/devices" if "devices" in body.model_fields_set else "/allow_multiple_devices"
     item = registry.issue(call.services, item, Issue(count, _origin(base_url), _devices(body), said))
-    source = {
-        "export_id": None,
-        "of": f"conversation/{item['id']}",
-        "config": _config(item, count, base_url, body),
-        "warnings": [CLOSED] if registry.is_closed_by_links(item) else [],
-    }
-    run = runs.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
+    source = Source(
+        _config(item, count, base_url, body),
+        None,
+        of=f"conversation/{item['id']}",
+        warnings=[CLOSED] if registry.is_closed_by_links(item) else [],
+    )
+    run = life.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
     answer, headers = waited(call, run)
     return Answer(202, answer, headers)
 
@@ -129,11 +130,11 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _config(item: Item, count: int, base_url: str, body: LinksBody) -> str:
+def _config(item: Item, count: int, base_url: str, body: LinksBody) -> Config:
     """The run's configuration, in the shape that a saved export's has."""
     dataset = {"kind": "conversation_links", "conversation_id": item["id"], "count": count, "base_url": base_url}
     title = f"{item['title'][:194]} links"
-    return config(title=title, dataset=dataset, deliver=body.deliver.model_dump() if body.deliver else None).text
+    return config(title=title, dataset=dataset, deliver=body.deliver.model_dump() if body.deliver else None)
 
 
 def _link(call: Call) -> Item:

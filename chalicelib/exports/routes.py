@@ -12,13 +12,15 @@ from chalicelib.base.errors import Conflict, Gone
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
 from chalicelib.datasets import participants
-from chalicelib.exports import checks, row, schedules
+from chalicelib.exports import checks, schedules
+from chalicelib.exports import row as saved
 from chalicelib.exports.checks import ExportBody, ExportPatch
 from chalicelib.exports.row import Export
 from chalicelib.files import codebook
 from chalicelib.intake import attributes
-from chalicelib.runs import runs, slots
+from chalicelib.runs import life, row, slots
 from chalicelib.runs.config import Config
+from chalicelib.runs.row import Run, Source
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listed, listing, page, wait_seconds
 
 ROUTES = Routes()
@@ -37,11 +39,11 @@ class PatchedExport(ExportBody):
 
 
 def _asked(call: Call) -> Export:
-    return row.get(call.tenant, call.path["export_id"])
+    return saved.get(call.tenant, call.path["export_id"])
 
 
 def _asked_run(call: Call) -> Any:
-    return runs.get(call.services, call.domain, call.path["run_id"])
+    return life.get(call.services, call.domain, call.path["run_id"])
 
 
 def _read_new(call: Call, value: Any) -> tuple[Config, bool]:
@@ -61,12 +63,12 @@ def _read_changes(call: Call, value: Any) -> Config:
             creates="stored", waits=True)  # fmt: skip
 def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
-    saved, runs_now = call.body
+    config, runs_now = call.body
     if runs_now:
         # Before the export is saved: a refusal must have had no effect.
         slots.check_room(call.services, call.domain)
-    export = row.create(call.tenant, saved, call.seed)
-    if saved.schedule:
+    export = saved.create(call.tenant, config, call.seed)
+    if config.schedule:
         schedules.try_to_bring_in_line(call.services, call.domain, export.id)
     answer = shown(call.services, export)
     headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{export.id}"}
@@ -95,7 +97,7 @@ def read_export(call: Call) -> Answer:
 def change_export(call: Call) -> Answer:
     """Replace the members that are given, whole; the result is judged as a new export would be."""
     export: Export = call.found
-    changed = row.change(call.tenant, export, call.body)
+    changed = saved.change(call.tenant, export, call.body)
     if changed.config.schedule != export.config.schedule:
         schedules.try_to_bring_in_line(call.services, call.domain, export.id)
     return Answer(200, shown(call.services, changed))
@@ -108,7 +110,7 @@ def delete_export(call: Call) -> Answer:
     if export.config.schedule:
         # First: once the row is gone, nothing would remember to remove it.
         schedules.remove(call.services, export.id)
-    last = row.remove(call.tenant, export)
+    last = saved.remove(call.tenant, export)
     if last.config != export.config and last.config.schedule:
         schedules.remove(call.services, export.id)
     return Answer(204)
@@ -123,22 +125,22 @@ def start_run(call: Call) -> Answer:
 
 
 def _started(call: Call, export: Export, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
-    source = {"export_id": export.id, "config": export.config.text}
-    run = runs.start(call.services, call.domain, source, run_id, "user", as_of)
+    source = Source(export.config, export.id)
+    run = life.start(call.services, call.domain, source, run_id, "user", as_of)
     return waited(call, run)
 
 
-def waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def waited(call: Call, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """The run as it is or, with `Prefer: wait=N`, once it has ended; and the headers that say so."""
     seconds = wait_seconds(call.headers)
     if seconds is None:
-        return runs.shown(call.services, run), {}
-    run = runs.wait(call.services, call.domain, run, seconds)
-    return runs.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
+        return row.shown(call.services, run), {}
+    run = life.wait(call.services, run, seconds)
+    return row.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
 
 
 def _asked_or_ran(call: Call) -> None:
-    if not call.services.store.query(f"runs/{call.domain}/{call.path['export_id']}", limit=1):
+    if not call.services.store.query(row.listed(call.domain, call.path["export_id"]), limit=1):
         _asked(call)
 
 
@@ -146,10 +148,9 @@ def _asked_or_ran(call: Call) -> None:
             query=("limit", "cursor"))  # fmt: skip
 def list_runs(call: Call) -> Answer:
     """The export's runs, newest first; those of a deleted export too."""
-    export_id = call.path["export_id"]
-    pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
-    found = call.services.store.get_many([runs.place(call.domain, run_id) for run_id, _ in pointers])
-    return page(((run["id"], runs.shown(call.services, run)) for run in found if run), after)
+    pointers, after = listing(call, row.listed(call.domain, call.path["export_id"]), "")
+    found = row.find_many(call.services, call.domain, [run_id for run_id, _ in pointers])
+    return page(((run.id, row.shown(call.services, run)) for run in found if run), after)
 
 
 @ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", find=_asked_run, waits=True)
@@ -162,21 +163,21 @@ def read_run(call: Call) -> Answer:
 @ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", find=_asked_run, status=202)
 def cancel_run(call: Call) -> Answer:
     """End a run that has not ended yet."""
-    return Answer(202, runs.shown(call.services, runs.cancel(call.services, call.domain, call.path["run_id"])))
+    return Answer(202, row.shown(call.services, life.cancel(call.services, call.domain, call.path["run_id"])))
 
 
 @ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", find=_asked_run, status=204)
 def delete_run(call: Call) -> Answer:
     """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
-    run = call.found
-    if not runs.ended(run):
+    run: Run = call.found
+    if not run.has_ended:
         try:
-            run = runs.cancel(call.services, call.domain, run["id"])
+            run = life.cancel(call.services, run.domain, run.id)
         except Conflict:
             # It ended at this very moment: its file is deleted like any other.
-            run = runs.get(call.services, call.domain, run["id"])
+            run = life.get(call.services, run.domain, run.id)
     # Also where there is no file to see: a worker that died may have left a part of one.
-    runs.expire(call.services, call.domain, run)
+    life.expire(call.services, run)
     return Answer(204)
 
 
@@ -184,19 +185,18 @@ def delete_run(call: Call) -> Answer:
             query=("format",))  # fmt: skip
 def read_codebook(call: Call) -> Answer:
     """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
-    run = call.found
-    if run["status"] == "expired":
+    run: Run = call.found
+    if run.status == "expired":
         raise Gone("The run's file was deleted, and its codebook with it.")
-    if run["status"] != "completed":
-        raise Conflict(f"The run has no file: it is {run['status']}.")
-    key = json.loads(run["file"])["key"].rpartition("/")[0] + "/codebook.json"
+    if run.status != "completed" or run.file is None:
+        raise Conflict(f"The run has no file: it is {run.status}.")
     try:
-        entries = json.loads(call.services.bucket.get(key))
+        entries = json.loads(call.services.bucket.get(run.file.codebook_key))
     except Lost as error:  # deleted since the run was read
         raise Gone("The run's file was deleted, and its codebook with it.") from error
     if call.query.get("format") == "csv" or "text/csv" in call.headers.get("accept", ""):
         return Answer(200, codebook.as_csv(entries), media_type="text/csv; charset=utf-8")
-    return Answer(200, {"run_id": run["id"], "columns": entries})
+    return Answer(200, {"run_id": run.id, "columns": entries})
 
 
 @ROUTES.add("GET", "/v1/datasets/participants", READ, "List the columns of participant exports")

@@ -92,6 +92,11 @@ class Config:
         timezone: str = self._whole["timezone"]
         return timezone
 
+    @property
+    def deliver(self) -> Mapping[str, Any]:
+        """Who is to hear of a run's end, as it was asked for; empty when nobody is."""
+        return self.members.get("deliver") or {}
+
     @cached_property
     def receivers(self) -> Receivers:
         """Who is told."""

@@ -3,12 +3,13 @@ of a run alone, so that a run that is lost changes nothing and of two that race 
 
 from dataclasses import dataclass
 
-from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.aws.store import Attr, Write
 from chalicelib.base.services import Services
 from chalicelib.base.tenant import Tenant
 from chalicelib.exports.row import Dictionary, Export, dictionary
 from chalicelib.files.spss_rules import NOTHING, Promise
 from chalicelib.runs.config import Config
+from chalicelib.runs.row import Run
 
 # An item of the table holds 400 kB; what would not fit is chosen from the data of each run.
 MAX_BYTES = 350_000
@@ -27,29 +28,29 @@ class Kept:
         return self.found.promise if self.found else NOTHING
 
 
-def read(services: Services, run: Item) -> Kept:
+def read(services: Services, run: Run) -> Kept:
     """What the run's export has promised; nothing for a run without one, or of another dataset than it has now."""
-    if run["export_id"] is None:
+    if run.export_id is None:
         return Kept()
-    tenant, export_id = Tenant(services, run["domain"]), run["export_id"]
-    export = tenant.get(Export, Export.place(export_id))
-    found = tenant.get(Dictionary, Dictionary.place(export_id))
-    if export is None or export.config.dataset != Config(run["config"]).dataset:
+    tenant = Tenant(services, run.domain)
+    export = tenant.get(Export, Export.place(run.export_id))
+    found = tenant.get(Dictionary, Dictionary.place(run.export_id))
+    if export is None or export.config.dataset != run.config.dataset:
         return Kept()
     return Kept(found, export.config)
 
 
-def writes(services: Services, run: Item, kept: Kept, promise: Promise) -> list[Write]:
+def writes(services: Services, run: Run, kept: Kept, promise: Promise) -> list[Write]:
     """What to write with the run's commit, under the condition that the export and its promise are as they were."""
-    if kept.config is None or promise == kept.promise:
+    if run.export_id is None or kept.config is None or promise == kept.promise:
         return []
-    made = dictionary(run["export_id"], promise)
+    made = dictionary(run.export_id, promise)
     if len(made.variables) > MAX_BYTES:
         return []
-    tenant, text = Tenant(services, run["domain"]), kept.config.text
+    tenant, text = Tenant(services, run.domain), kept.config.text
     unchanged = Attr("variables").eq(kept.found.variables) if kept.found else Attr("pk").not_exists()
     return [
         tenant.putting(made, when=unchanged),
         # A condition alone; to set what is there needs no further permission.
-        tenant.changing(Export.place(run["export_id"]), {"config": text}, when=Attr("config").eq(text)),
+        tenant.changing(Export.place(run.export_id), {"config": text}, when=Attr("config").eq(text)),
     ]

@@ -4,30 +4,30 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
 from chalicelib.base.tenant import Tenant
 from chalicelib.exports.row import Export, LastFile
-from chalicelib.runs.config import Config
+from chalicelib.runs.row import Run
 
 
-def warnings(services: Services, run: Item, columns: Sequence[Column]) -> list[str]:
+def warnings(services: Services, run: Run, columns: Sequence[Column]) -> list[str]:
     """What came, went or changed its type since the export's last completed run with the same configuration."""
-    if run["export_id"] is None:
+    if run.export_id is None:
         return []
-    export = Tenant(services, run["domain"]).get(Export, Export.place(run["export_id"]))
+    export = Tenant(services, run.domain).get(Export, Export.place(run.export_id))
     last = export.last_file if export else None
     if last is None or last.of != _mark(run):
         return []
     return compared(last.columns, {column.name: column.type for column in columns})
 
 
-def remember(services: Services, run: Item, columns: Sequence[Column]) -> None:
+def remember(services: Services, run: Run, columns: Sequence[Column]) -> None:
     """Keep the columns of a completed run's file for the next one."""
-    if run["export_id"] is not None:
+    if run.export_id is not None:
         last = LastFile(_mark(run), {column.name: column.type for column in columns})
-        tenant, place = Tenant(services, run["domain"]), Export.place(run["export_id"])
+        tenant, place = Tenant(services, run.domain), Export.place(run.export_id)
         tenant.update(Export, place, {"last_file": last.text()}, when=Attr("pk").exists())
 
 
@@ -45,7 +45,6 @@ def compared(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [*gone, *new, *other]
 
 
-def _mark(run: Item) -> str:
+def _mark(run: Run) -> str:
     # The dataset alone decides which columns there are; a new title is no drift.
-    dataset = Config(run["config"]).dataset
-    return hashlib.sha256(json.dumps(dataset, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(run.config.dataset, sort_keys=True).encode()).hexdigest()[:16]

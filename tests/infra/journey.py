@@ -17,8 +17,8 @@ from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.base.tenant import Tenant
-from chalicelib.exports import row
-from chalicelib.runs import runs
+from chalicelib.exports.row import Export
+from chalicelib.runs import row
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
@@ -200,7 +200,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     # The schedule's next time, when EventBridge could not be told at once.
     another = community.save(schedule=schedule, run=True)
     community.finished(another["run"])
-    place = Tenant(community.deployment.services, community.domain).key(row.Export.place(another["id"]))
+    place = Tenant(community.deployment.services, community.domain).key(Export.place(another["id"]))
     now = instants.text(community.deployment.services.now())
     late = {"schedule_state": "changed", "due_kind": "schedule", "due_at": now}
     for changed in (schedule, {**schedule, "enabled": False}):
@@ -221,7 +221,7 @@ def config_due(community: Community, export_id: str) -> Any:
     from chalicelib.exports import schedules
 
     services = community.deployment.services
-    export = row.get(Tenant(services, community.domain), export_id)
+    export = Tenant(services, community.domain).found(Export, Export.place(export_id))
     return schedules.next_due(export.config, services.now(), 1)[0]
 
 
@@ -346,7 +346,7 @@ def forgotten(there: Hosted, community: Community) -> None:
     made = done(community.call("GET", f"/v1/exports/{saved['id']}/runs"))["items"]
     assert [(run["trigger"], run["status"]) for run in made] == [("schedule", "completed")]
     done(community.call("DELETE", f"/v1/exports/{saved['id']}"))
-    ended = runs.place(community.domain, made[0]["id"])
+    ended = row.place(community.domain, made[0]["id"])
     there.services.store.update(ended, {"due_kind": "announce", "due_at": instants.text(there.services.now())})
     there.services.store.delete(f"deliveries/{community.domain}/mail", mails(there, community)[0]["sk"])
     there.minute()
@@ -374,7 +374,7 @@ def superseded(there: Hosted, community: Community) -> None:
     with before(there.services.aws.s3, "PutObject", cancel):
         there.drain()
     # Whoever canceled it died before it had cleared up.
-    place = runs.place(community.domain, saved["run"]["id"])
+    place = row.place(community.domain, saved["run"]["id"])
     there.services.store.update(place, {"due_kind": "canceled", "due_at": instants.text(there.services.now())})
     there.minute()
     assert done(community.call("GET", f"/v1/runs/{saved['run']['id']}"))["status"] == "canceled"
