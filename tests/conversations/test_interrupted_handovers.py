@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conversations.handovers import AGAIN, ASK, ENTER, MOVE, ask, figures, shown
+from tests.conversations.handovers import AGAIN, ASK, ENTER, MOVE, figures
 from tests.conversations.panel import DESTINATION, Device, Panel, buttons, opened, pid_of
 from tests.deployed import Community, deployed
 from tests.faults.injection import CONTENDED, CONTENTION, FAULTS, Crash, Fault, Injector, Wired
@@ -104,18 +104,3 @@ def test_whatever_happens_at_any_call_the_handover_goes_on_and_happens_once(hous
     played = household.faulty((*FAULTS, *CONTENTION), lambda name: True)
     assert len(played) > 150
     household.happened_once(played)
-
-
-def test_a_start_that_died_before_it_was_recorded_is_recorded_once_the_next_device_has_the_link(household: Household):
-    whole = household.play()
-    at = next(n for n, name in enumerate(household.injector.trace) if name.startswith("PutObject"))
-    link, holder, fresh = next(household.links), Device(household.panel.community), Device(household.panel.community)
-    household.injector.begin(Fault("crash_before", at))
-    start = holder.get(link)
-    with pytest.raises(Crash):
-        holder.press(link, start, "Start")
-    household.injector.begin()
-    assert [row["sk"] for row in household.panel.items() if "recorded" not in row] == [pid_of(link)]
-    entry = ask(fresh, link)
-    assert fresh.press(link, entry, ENTER, code=shown(holder, link)).status == 303
-    household.happened_once([whole, link])
