@@ -24,7 +24,7 @@ from chalicelib.segments import routes as saved
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes, validated
 from chalicelib.webhooks.call import refusal_now
 
-ROUTES = Routes()
+ROUTES = Routes("Insider")
 FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
 # Its spelling of two operators, beside ours.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
@@ -39,40 +39,55 @@ class SegmentMember(Body):
     """Which saved segment."""
 
     segment_id: int
+    """The number of a saved segment."""
 
 
 class Filter(Body):
     """One condition on a parameter of an event; judged with the dataset."""
 
     key: Word
+    """The parameter's name."""
     operator: Word
+    """How it is compared."""
     values: list[str | int | float | bool] = []
+    """Any of these."""
 
 
 class WantedMember(Body):
     """One event, its parameters, and what they must be."""
 
     event_name: Word
+    """The event's name."""
     params: list[Word] = []
+    """Which parameters are columns."""
     filters: list[Filter] = []
+    """What must all hold."""
 
 
 class EventsMember(Body):
     """Which events, between two unix seconds."""
 
     start_date: Second
+    """From then on, in unix seconds."""
     end_date: Second
+    """Until before then, in unix seconds."""
     wanted: Annotated[list[WantedMember], Field(min_length=1)]
+    """Events of which names."""
 
 
 class RawBody(Body):
     """The body that Insider documents."""
 
     segment: SegmentMember
+    """Whose."""
     attributes: list[Word] | None = None
+    """`email`, `c_<profile attribute>` or `*`."""
     events: EventsMember | None = None
+    """Which events are rows."""
     format: Literal["csv", "parquet", "json"]
+    """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    """Where a POST tells of the file; https where it lacks its scheme."""
 
 
 def refused(_: Mapping[str, str], status: int) -> Answer:
@@ -80,8 +95,19 @@ def refused(_: Mapping[str, str], status: int) -> Answer:
     return Answer(status, {"success": False, "message": f"{HTTPStatus(status).phrase}."})
 
 
-@ROUTES.add("POST", "/api/raw/v1/export", None, "Export raw user data, in Insider's shape", body=RawBody, own=True,
-            failed=refused)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/api/raw/v1/export",
+    None,
+    "Export raw user data, in Insider's shape",
+    answer="exports.InsiderAnswer",
+    refusal="exports.InsiderRefusal",
+    refuses=(400, 401, 404, 409, 413, 422, 429),
+    body=RawBody,
+    own=True,
+    scheme="insider",
+    failed=refused,
+)
 def export_raw(call: Call) -> Answer:
     """Start the export; `url` is its link, which works once the file is there, and which the hook gets too."""
     try:

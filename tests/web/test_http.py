@@ -207,7 +207,7 @@ def test_while_the_first_still_runs_the_second_is_a_conflict(deployment: Deploym
     principal = Principal("demo", key.split("_")[1] + "_" + key.split("_")[2], "admin")
     call = Call(deployment.services, principal, {}, {}, {}, deployment.services.seed())
     asked = idempotency.fingerprint("POST", "/v1/exports", [[], EXPORT])
-    idempotency.perform(Endpoint("POST", "/v1/exports", act, None, "", creates="stored"), call, "k", asked)
+    idempotency.perform(Endpoint("POST", "/v1/exports", act, None, "", answer=None, creates="stored"), call, "k", asked)
     assert seen == [409]
 
 
@@ -220,7 +220,7 @@ def test_a_key_whose_first_request_died_is_carried_out_with_the_same_identifiers
             raise KeyboardInterrupt
         return Answer(201, {"id": made[-1]})
 
-    endpoint = Endpoint("POST", "/v1/exports", act, None, "", creates="stored")
+    endpoint = Endpoint("POST", "/v1/exports", act, None, "", answer=None, creates="stored")
 
     def perform() -> Answer:
         principal = Principal("demo", "key_1", "admin")
@@ -241,7 +241,7 @@ def test_an_answer_too_large_for_its_record_is_given_again_without_a_second_effe
         made.append(call.seed.identifier("exp"))
         return Answer(201, {"id": made[-1], "config": "é" * 450_000})
 
-    endpoint = Endpoint("POST", "/v1/exports", act, None, "", creates="stored")
+    endpoint = Endpoint("POST", "/v1/exports", act, None, "", answer=None, creates="stored")
     principal = Principal("demo", "key_1", "admin")
     given = []
     for _ in range(2):
