@@ -223,9 +223,9 @@ def _schemas(models: Sequence[tuple[str, type[BaseModel]]]) -> dict[str, Any]:
     generator = _Described(ref_template=REFERENCE)
     inputs: Any = [(name, "validation", TypeAdapter(found).core_schema) for name, found in models]
     references, definitions = generator.generate_definitions(inputs)
-    for (name, _), reference in references.items():
+    for (name, _), referred in references.items():
         # A model that nothing refers to is given in place of a reference to it.
-        definitions.setdefault(name, reference if "$ref" not in reference else {})
+        definitions.setdefault(name, referred if "$ref" not in referred else {})
     kept = {name: found for name, found in definitions.items() if found}
     found: dict[str, Any] = _without_null_defaults(dict(sorted(kept.items())))
     return found
