@@ -227,7 +227,7 @@ def _schemas(models: Sequence[tuple[str, type[BaseModel]]]) -> dict[str, Any]:
         # A model that nothing refers to is given in place of a reference to it.
         definitions.setdefault(name, referred if "$ref" not in referred else {})
     kept = {name: found for name, found in definitions.items() if found}
-    found: dict[str, Any] = _without_null_defaults(dict(sorted(kept.items())))
+    found: dict[str, Any] = _without_empty_defaults(dict(sorted(kept.items())))
     return found
 
 
@@ -258,12 +258,13 @@ def _written(owner: type) -> dict[str, str]:
     return told
 
 
-def _without_null_defaults(value: Any) -> Any:
-    # A member that may be left out but not be null has None as its default in Python, which no schema should promise.
+def _without_empty_defaults(value: Any) -> Any:
+    # A member that may be left out but not be null has None as its default in Python, which no schema should promise;
+    # and of a union that an empty object is one of, generators of clients cannot make a default.
     if isinstance(value, dict):
-        kept = {name: member for name, member in value.items() if not (name == "default" and member is None)}
-        return {name: _without_null_defaults(member) for name, member in kept.items()}
-    return [_without_null_defaults(member) for member in value] if isinstance(value, list) else value
+        kept = {name: member for name, member in value.items() if not (name == "default" and member in (None, {}))}
+        return {name: _without_empty_defaults(member) for name, member in kept.items()}
+    return [_without_empty_defaults(member) for member in value] if isinstance(value, list) else value
 
 
 # Operations

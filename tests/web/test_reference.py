@@ -75,7 +75,8 @@ def served(deployment: Deployment) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    deployment.services.settings = replace(deployment.services.settings, base_url=url)
+    settings = replace(deployment.services.settings, base_url=url)
+    deployment.services = replace(deployment.services, settings=settings)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield url
     server.shutdown()
