@@ -1,9 +1,9 @@
 """The file formats: each one's options, writer, file name extension and media type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +38,19 @@ class CsvOptions(_Options):
     """Whether what a spreadsheet would take for a formula gets a leading apostrophe."""
     compression: Compression = "none"
     """Whether the file is packed."""
+
+    # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
+    rfc3339: ClassVar[bool] = False
+
+
+class InsiderCsvOptions(CsvOptions):
+    """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
+
+    dialect: Literal["insider"]
+    bom: bool = False
+    formula_guard: bool = False
+
+    rfc3339: ClassVar[bool] = True
 
 
 class SpssOptions(_Options):
@@ -129,5 +142,12 @@ FORMATS: dict[str, Format] = {
         lambda options: _packed_type("application/x-ndjson", options),
     ),
 }
+
+
+def options_of(name: str, kept: Mapping[str, Any]) -> Any:
+    """The options of a saved configuration in the format of that name, as its writer takes them."""
+    model = InsiderCsvOptions if "dialect" in kept else FORMATS[name].options
+    return model.model_validate(kept)
+
 
 OPTIONS: dict[str, type[BaseModel]] = {name: one.options for name, one in FORMATS.items()}
