@@ -150,3 +150,51 @@ class Codebook(Shape):
     """Which run."""
     columns: list[CodebookEntry]
     """Its columns, in the file's order."""
+
+
+class AnnouncedExport(Shape):
+    """The export that a message is about."""
+
+    id: str | None
+    """The export's id; null for a run of none."""
+    title: str
+    """The export's title."""
+
+
+class ExportMessageData(Shape):
+    """What a message about an export holds."""
+
+    run: AnnouncedRun
+    """The run, without its configuration."""
+    export: AnnouncedExport
+    """The export."""
+
+
+class ExportCompleted(Shape):
+    """A run has completed: its file is there."""
+
+    type: Literal["export.completed"]
+    """What happened."""
+    timestamp: Instant
+    """When."""
+    success: Literal[True]
+    """Always true."""
+    url: Url
+    """The file's download link."""
+    data: ExportMessageData
+    """The run and its export."""
+
+
+class ExportFailed(Shape):
+    """A run has failed, and will not be tried again."""
+
+    type: Literal["export.failed"]
+    """What happened."""
+    timestamp: Instant
+    """When."""
+    success: Literal[False]
+    """Always false."""
+    url: None
+    """There is no file."""
+    data: ExportMessageData
+    """The run and its export."""

@@ -97,8 +97,8 @@ SECURITY: dict[str, dict[str, list[str]]] = {
     "insider": {"insider_partner": [], "insider_token": []},
 }
 EVENTS = {
-    "export.completed": "webhooks.ExportCompleted",
-    "export.failed": "webhooks.ExportFailed",
+    "export.completed": "runs.ExportCompleted",
+    "export.failed": "runs.ExportFailed",
     "webhook.test": "webhooks.WebhookTest",
 }
 

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from chalicelib.base.shapes import Count, Instant, Shape, Url
-from chalicelib.runs.shapes import AnnouncedRun
 from chalicelib.webhooks.routes import EventName
 
 
@@ -61,54 +60,6 @@ class Delivery(Shape):
     """When it is tried again; null where it is not."""
     created_at: Instant
     """When it was made."""
-
-
-class AnnouncedExport(Shape):
-    """The export that a message is about."""
-
-    id: str | None
-    """The export's id; null for a run of none."""
-    title: str
-    """The export's title."""
-
-
-class ExportMessageData(Shape):
-    """What a message about an export holds."""
-
-    run: AnnouncedRun
-    """The run, without its configuration."""
-    export: AnnouncedExport
-    """The export."""
-
-
-class ExportCompleted(Shape):
-    """A run has completed: its file is there."""
-
-    type: Literal["export.completed"]
-    """What happened."""
-    timestamp: Instant
-    """When."""
-    success: Literal[True]
-    """Always true."""
-    url: Url
-    """The file's download link."""
-    data: ExportMessageData
-    """The run and its export."""
-
-
-class ExportFailed(Shape):
-    """A run has failed, and will not be tried again."""
-
-    type: Literal["export.failed"]
-    """What happened."""
-    timestamp: Instant
-    """When."""
-    success: Literal[False]
-    """Always false."""
-    url: None
-    """There is no file."""
-    data: ExportMessageData
-    """The run and its export."""
 
 
 class Nothing(Shape):

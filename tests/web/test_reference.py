@@ -110,7 +110,7 @@ def test_a_browser_shows_searches_and_tries_it_and_keeps_nothing(served, deploym
 
 def until(holds) -> None:
     """Wait for the browser: it has no clock of ours."""
-    for _ in range(200):
+    for _ in range(1200):
         if holds():
             return
         time.sleep(0.05)
