@@ -82,7 +82,7 @@ def served(deployment: Deployment) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_browser_shows_searches_and_tries_it_and_keeps_nothing(served, deployment, tmp_path):
     key = deployment.domain()
