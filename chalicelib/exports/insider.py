@@ -23,13 +23,14 @@ from chalicelib.base.services import Services
 from chalicelib.datasets import raw
 from chalicelib.exports.config import MAX_CONFIG_BYTES
 from chalicelib.intake import attributes
-from chalicelib.runs import downloads, runs
+from chalicelib.runs import downloads, life
+from chalicelib.runs.row import Run, Source
 from chalicelib.segments import routes as saved
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes
 from chalicelib.webhooks.call import refusal_now
 
-ROUTES = Routes()
+ROUTES = Routes("Insider")
 FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
 # Its spelling of two operators; the other four that it documents (eq, ne, lt, gt) are spelled as ours are.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
@@ -50,13 +51,16 @@ class SegmentMember(Body):
     """Which saved segment."""
 
     segment_id: int
+    """The number of a saved segment."""
 
 
 class Filter(Body):
     """One condition on a parameter of an event; judged with the dataset."""
 
     key: Word
+    """The parameter's name."""
     operator: Operator
+    """How it is compared."""
     values: list[str | int | float | bool] = []
     """What the parameter is compared with."""
     values_url: str | None = None
@@ -67,26 +71,37 @@ class WantedMember(Body):
     """One event, its parameters, and what they must be."""
 
     event_name: Word
+    """The event's name."""
     params: list[Word] = []
+    """Which parameters are columns."""
     filters: list[Filter] = []
+    """What must all hold."""
 
 
 class EventsMember(Body):
     """Which events, between two unix seconds."""
 
     start_date: Second
+    """From then on, in unix seconds."""
     end_date: Second
+    """Until before then, in unix seconds."""
     wanted: Annotated[list[WantedMember], Field(min_length=1, max_length=raw.MAX_WANTED)]
+    """Events of which names."""
 
 
 class RawBody(Body):
     """The body that Insider documents. Without a `hook` the answer's `url` alone leads to the file."""
 
     segment: SegmentMember
+    """Whose."""
     attributes: Annotated[list[Word], Field(max_length=raw.MAX_ATTRIBUTES)] | None = None
+    """`email`, `c_<profile attribute>` or `*`."""
     events: EventsMember | None = None
+    """Which events are rows."""
     format: Literal["csv", "parquet", "json"]
+    """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """Where a POST tells of the file; https where it lacks its scheme."""
 
 
 def refused(_: Mapping[str, str], status: int) -> Answer:
@@ -94,15 +109,26 @@ def refused(_: Mapping[str, str], status: int) -> Answer:
     return Answer(status, {"success": False, "message": f"{HTTPStatus(status).phrase}."})
 
 
-@ROUTES.add("POST", "/api/raw/v1/export", None, "Export raw user data, in Insider's shape", body=RawBody, own=True,
-            failed=refused)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/api/raw/v1/export",
+    None,
+    "Export raw user data, in Insider's shape",
+    answer="exports.InsiderAnswer",
+    refusal="exports.InsiderRefusal",
+    refuses=(400, 401, 404, 409, 413, 422, 429),
+    body=RawBody,
+    own=True,
+    scheme="insider",
+    failed=refused,
+)
 def export_raw(call: Call) -> Answer:
     """Start the export; `url` is its link, which works once the file is there, and which the hook gets too."""
     try:
         run = _started(call, _principal(call))
     except Refusal as refusal:
         return Answer(refusal.status, {"success": False, "message": _message(refusal)}, refusal.headers)
-    url = downloads.link(call.services, run["domain"], run["id"], run["expires_at"])
+    url = downloads.link(call.services, run.domain, run.id, run.expires_at or "")
     return Answer(200, {"success": True, "url": url})
 
 
@@ -122,15 +148,15 @@ def _principal(call: Call) -> Principal:
     return principal
 
 
-def _started(call: Call, principal: Principal) -> dict[str, Any]:
+def _started(call: Call, principal: Principal) -> Run:
     services, domain = call.services, principal.domain
     config = json.dumps(_judged(services, domain, strict_json.parse(call.raw_body)), ensure_ascii=False)
     if len(config.encode()) > MAX_CONFIG_BYTES:
         detail = f"is past {MAX_CONFIG_BYTES:,} bytes with its segment"
         raise Invalid([Fault("", "too_large", detail, {"max": MAX_CONFIG_BYTES})])
     expires = services.now() + timedelta(days=services.settings.link_days)
-    source = {"export_id": None, "of": "raw", "config": config, "expires_at": instants.text(expires)}
-    return runs.start(services, domain, source, call.seed.identifier("run"), "user")
+    source = Source(config, None, of="raw", expires_at=instants.text(expires))
+    return life.start(services, domain, source, call.seed.identifier("run"), "user")
 
 
 def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:
