@@ -104,3 +104,15 @@ def test_whatever_happens_at_any_call_the_handover_goes_on_and_happens_once(hous
     played = household.faulty((*FAULTS, *CONTENTION), lambda name: True)
     assert len(played) > 150
     household.happened_once(played)
+
+
+def test_a_try_whose_reply_was_lost_counts_once(household: Household):
+    """AWS takes the write, and refuses its repeat: that is this very try, and no other."""
+    link, holder, fresh = next(household.links), Device(household.panel.community), Device(household.panel.community)
+    holder.post(link)
+    entry = fresh.press(link, fresh.get(link), ASK)
+    code = figures(holder.press(link, holder.get(link), MOVE))
+    household.injector.begin(Fault("reply_lost", 2))
+    assert fresh.press(link, entry, ENTER, code=f"{(int(code) + 1) % 1_000_000:06}").status == 403
+    assert [name for _, name in household.injector.fired] == ["PutItem handover"]
+    assert household.panel.items("handover")[-1]["code"]["tries"] == 1

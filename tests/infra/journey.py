@@ -163,6 +163,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     for place in ("/v1/exports", path, f"{path}/runs", f"/v1/runs/{run['id']}", f"/v1/runs/{run['id']}/codebook"):
         done(community.call("GET", place))
     community.deployment.file(run)
+    assert community.deployment.call("HEAD", urlsplit(run["file"]["download_url"]).path).status == 200
     done(community.call("PATCH", path, {"schedule": {**schedule, "cron": "0 9 * * MON"}}))
     due = config_due(community, saved["id"])
     community.deployment.clock.now = due
