@@ -3,8 +3,10 @@ export UV_PYTHON_DOWNLOADS := never
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo "$(PYTHON) -m uv")
 RUN := $(UV) run --frozen
+# Two processors, each of which takes whole modules.
+PYTEST := $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: setup demo dev test quick judges lint bench package
+.PHONY: setup demo dev test quick judges faults lint bench package
 
 setup:
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
@@ -22,19 +24,23 @@ lint: setup
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-# Spark, in which a test reads the lake, is large: nothing but the tests installs it.
 test: lint
-	@$(UV) sync --frozen --quiet --group spark --group ibm
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
+	@$(UV) sync --frozen --quiet --inexact --group ibm
+	$(PYTEST)
 
 # What is not slow, while one works.
 quick: setup
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow and not judge"
+	$(PYTEST) -m "not slow and not judge"
 
-# What is slow, or judged by software that is heavy to install.
+# What takes long, or is judged by software that is heavy to install (Spark, IBM's library), and every fault at every call.
 judges: setup
-	@$(UV) sync --frozen --quiet --group spark --group ibm
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder -m judge
+	@$(UV) sync --frozen --quiet --inexact --group spark --group ibm
+	$(PYTEST) -m judge
+	@$(MAKE) --no-print-directory faults
+
+# Each kind of fault at every call to AWS of each scenario, of which `make test` takes a few of each.
+faults: setup
+	FAULTS=all $(PYTEST) --dist load tests/faults -m "not judge"
 
 bench: setup
 	@$(RUN) python -m tests.benchmarks

@@ -1,8 +1,11 @@
 """The front door: every endpoint there is, and the one way in which a request becomes an answer."""
 
+from dataclasses import replace
+
 from chalicelib.accounts import domains, keys
+from chalicelib.aws.retries import Busy
 from chalicelib.base import telemetry
-from chalicelib.base.errors import NotFound, Refusal
+from chalicelib.base.errors import NotFound, Refusal, Unavailable
 from chalicelib.base.services import Services
 from chalicelib.conversations import links, visits
 from chalicelib.conversations import routes as conversations
@@ -20,8 +23,9 @@ from chalicelib.web.http import (
     Call,
     Endpoint,
     Request,
-    body_of,
     cors_headers,
+    json_of,
+    judged,
     path_parameters,
     permitted,
     refused,
@@ -71,7 +75,12 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     try:
         made = _answered(endpoint, request, services)
     except Refusal as refusal:
-        made = endpoint.failed(request.headers, refusal.status) if endpoint.failed else refused(refusal)
+        made = _refused(endpoint, request, refusal)
+    except Busy as error:
+        telemetry.alarm("request refused by AWS", method=endpoint.method, route=endpoint.path,
+                        **telemetry.failure(error))  # fmt: skip
+        telemetry.count("RequestsUnavailable")
+        made = _refused(endpoint, request, Unavailable(retry_after=5))
     except Exception as error:  # noqa: BLE001 (the last line: a caller gets a problem document, the log the place)
         telemetry.alarm("request failed", method=endpoint.method, route=endpoint.path, **telemetry.failure(error))
         made = endpoint.failed(request.headers, 500) if endpoint.failed else FAILED
@@ -83,19 +92,30 @@ def answer(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     return made
 
 
+def _refused(endpoint: Endpoint, request: Request, refusal: Refusal) -> Answer:
+    if endpoint.failed is None:
+        return refused(refusal)
+    shown = endpoint.failed(request.headers, refusal.status)
+    return replace(shown, headers={**shown.headers, **refusal.headers})
+
+
 def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     principal = permitted(endpoint, request.principal)
-    value, body = body_of(endpoint, request)
     parameters = path_parameters(request.parameters)
     if any("\0" in text or "/" in text or len(text.encode()) > 512 for text in parameters.values()):
         raise NotFound
-    seed = services.seed()
-    call = Call(
-        services, principal, parameters, request.query, request.headers, seed, body, request.body, request.pairs
-    )
     key = idempotency.request_key(request.headers) if endpoint.creates else None
+    value = json_of(endpoint, request)
+    call = Call(
+        services, principal, parameters, request.query, request.headers, services.seed(),
+        raw_body=request.body, pairs=request.pairs,
+    )  # fmt: skip
+
+    def act(call: Call) -> Answer:
+        return endpoint.act(judged(endpoint, call, value))
+
     if key is None:
-        return endpoint.act(call)
-    return idempotency.perform(
-        endpoint, call, key, idempotency.fingerprint(request.method, request.path, [sorted(parameters.items()), value])
-    )
+        return act(call)
+    # The thing may be gone by now: the same request is answered as it was, before anything is judged again.
+    asked = idempotency.fingerprint(request.method, request.path, [sorted(parameters.items()), value])
+    return idempotency.perform(replace(endpoint, act=act), call, key, asked)

@@ -25,7 +25,9 @@ class GatewayResponse:
 
 _NOT_FOUND = GatewayResponse(404, "Not Found", "There is nothing at this path for this method.")
 _BROKEN = GatewayResponse(502, "Bad Gateway", "The service failed to answer.")
-_NO_VERDICT = GatewayResponse(500, "Internal Server Error", "The API key could not be checked.")
+_NO_VERDICT = GatewayResponse(
+    503, "Service Unavailable", "The API key could not be checked. Ask again in a moment.", (("Retry-After", "5"),)
+)
 
 # By the gateway response types of AWS. Without these a caller would see {"message": "Missing Authentication Token"};
 # an unknown path is INVALID_SIGNATURE there when it comes with an Authorization header.

@@ -8,7 +8,8 @@ import pytest
 
 from chalicelib import door
 from tests.base.test_strict_json import HOSTILE
-from tests.deployed import Community, deployed, export, problem
+from tests.builders import export, problem
+from tests.deployed import Community, deployed
 from tests.test_isolation import lived_in
 from tests.test_requests import ABOUT, check
 

@@ -7,7 +7,10 @@ import re
 import pytest
 
 from chalicelib import door
-from tests.deployed import Community, deployed, export, logged
+from tests.builders import export
+from tests.deployed import Community, deployed, logged
+
+pytestmark = pytest.mark.slow
 
 # Part of everything that domain A wrote; nowhere else may it be seen.
 CANARY = "c4n4ry"

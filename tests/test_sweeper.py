@@ -2,7 +2,7 @@
 
 from chalicelib import sweeper
 from chalicelib.base import telemetry
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 EXPORT = {"title": "x", "dataset": {"kind": "participants", "memberships": ["subscribed"]}, "run": True}
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,10 +11,10 @@ from pydantic import BeforeValidator, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
-from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page, validated
 
 ROUTES = Routes()
 MAX_KEYS = 1000
@@ -34,10 +35,7 @@ class KeyBody(Body):
 def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[Item, str]:
     """Store a new key (again with the same seed: the same one) and give its item and its token, shown only here."""
     key_id = seed.identifier("key")
-    # Derived, not drawn: the repeat of a request that got no answer can be told the same token, and it is stored
-    # nowhere. It takes both the master secret and the request's 128 random bits to make it.
-    secret = hmac.digest(services.key("api-keys"), seed.entropy + key_id.encode(), hashlib.sha256).hex()
-    token = f"pp_{key_id}_{secret}"
+    token = _token(services, key_id, seed)
     item = {
         "pk": f"key/{key_id}",
         "sk": "key",
@@ -59,6 +57,13 @@ def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[It
     if refused:
         item = services.store.get(f"key/{key_id}", "key") or item
     return item, token
+
+
+def _token(services: Services, key_id: str, seed: Seed) -> str:
+    # Derived, not drawn: the repeat of a request that got no answer can be told the same token, and it is stored
+    # nowhere. It takes both the master secret and the request's 128 random bits to make it.
+    secret = hmac.digest(services.key("api-keys"), seed.entropy + key_id.encode(), hashlib.sha256).hex()
+    return f"pp_{key_id}_{secret}"
 
 
 def principal_of(services: Services, authorization: str) -> Principal | None:
@@ -90,12 +95,31 @@ def shown(item: Item) -> dict[str, Any]:
     return {name: item[name] for name in ("id", "name", "role", "created_at", "expires_at", "revoked_at")}
 
 
-@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, status=201, creates="remade")
+def _key(call: Call) -> Item:
+    item = call.services.store.get(f"key/{call.path['key_id']}", "key")
+    if item is None or item["domain"] != call.domain:
+        raise NotFound
+    return item
+
+
+def _read(call: Call, value: Any) -> KeyBody:
+    return validated(KeyBody, value, lambda given: _expiry_faults(given.get("expires_at"), call.services.now()))
+
+
+def _expiry_faults(expires_at: str | None, now: datetime) -> list[Fault]:
+    past = expires_at is not None and instants.parse(expires_at) <= now
+    return [Fault("/expires_at", "out_of_range", "is in the past")] if past else []
+
+
+def _key_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": _token(call.services, answer["id"], call.seed)}
+
+
+@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, read=_read, status=201,
+            creates="stored", secret=_key_member)  # fmt: skip
 def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body
-    if body.expires_at is not None and body.expires_at <= call.services.now():
-        raise invalid("/expires_at", "out_of_range", "is in the past")
     if len(call.services.store.query(f"domain/{call.domain}", "key/", limit=MAX_KEYS + 1)) > MAX_KEYS:
         raise Conflict(f"The domain has {MAX_KEYS} keys.")
     item, token = make(call.services, call.domain, body, call.seed)
@@ -110,14 +134,12 @@ def list_keys(call: Call) -> Answer:
     return page(((key["pk"], shown(key)) for key in keys if key), after)
 
 
-@ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", status=204)
+@ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", find=_key, status=204)
 def revoke_key(call: Call) -> Answer:
     """Revoked at once; again is the same. The last live admin key stays."""
     store, now = call.services.store, call.services.now()
+    item = call.found
     domain = store.get(f"domain/{call.domain}", "domain") or {}
-    item = store.get(f"key/{call.path['key_id']}", "key")
-    if item is None or item["domain"] != call.domain:
-        raise NotFound
     if item["revoked_at"] is not None:
         return Answer(204)
     _check_an_admin_remains(call, item, now + timedelta(minutes=1))

@@ -1,7 +1,8 @@
 """The bucket: objects made once, read by versions, uploaded in parts, and the URLs by which others reach them."""
 
 import threading
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
+
+from chalicelib.aws.retries import repeated
 
 
 class Lost(Exception):
@@ -34,14 +37,19 @@ PARTS_IN_FLIGHT = 4
 class Bucket:
     """The S3 bucket: immutable objects under keys."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.client = client
         self.name = name
+        self.sleep = sleep
 
     def put_new(self, key: str, body: bytes, media_type: str = "application/octet-stream") -> bool:
-        """Write the object unless the key is taken; False when it is. Durable when it returns."""
+        """Write the object unless the key is taken; False when it is. Durable when it returns.
+
+        Two at a time are told to try again, and only then who was first; Busy when that lasts.
+        """
+        arguments = {"Bucket": self.name, "Key": key, "Body": body, "ContentType": media_type, "IfNoneMatch": "*"}
         try:
-            self.client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=media_type, IfNoneMatch="*")
+            repeated(lambda: self.client.put_object(**arguments), self.sleep)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("PreconditionFailed", "412"):
                 return False
@@ -50,7 +58,8 @@ class Bucket:
 
     def put(self, key: str, body: bytes, media_type: str) -> None:
         """Write the object, over whatever is there."""
-        self.client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=media_type)
+        arguments = {"Bucket": self.name, "Key": key, "Body": body, "ContentType": media_type}
+        repeated(lambda: self.client.put_object(**arguments), self.sleep)
 
     def get(self, key: str) -> bytes:
         """The object's bytes; Lost when it is not there."""

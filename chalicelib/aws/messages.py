@@ -6,6 +6,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.aws.retries import Busy
+
 
 class Queue:
     """An SQS queue that takes small JSON messages: at least once, late, and in any order."""
@@ -47,6 +49,8 @@ class Mail:
             self.client.send_email(
                 FromEmailAddress=sender, Destination={"ToAddresses": [recipient]}, Content={"Simple": simple}
             )
+        except Busy as error:
+            raise Unsent(str(error), final=False) from error
         except ClientError as error:
             code = error.response["Error"]["Code"]
             raise Unsent(code, final=code in self.FINAL) from error

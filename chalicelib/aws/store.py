@@ -1,12 +1,15 @@
 """The table: items put, changed and queried under conditions."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder, Key
 from botocore.exceptions import ClientError
+
+from chalicelib.aws.retries import Busy, jittered, repeated
 
 __all__ = ["Attr", "Item", "Store", "Write"]
 
@@ -28,12 +31,14 @@ class Write:
 class Store:
     """The DynamoDB table: items under a partition key `pk` and a sort key `sk`; every read is consistent.
 
-    A write whose condition does not hold is an ordinary answer (False or None), not an error. Numbers are whole.
+    A write whose condition does not hold is an ordinary answer (False or None), not an error. One that meets another's
+    transaction says nothing of its condition: it is tried again, and Busy when that lasts. Numbers are whole.
     """
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: Any, table: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.client = client
         self.table = table
+        self.sleep = sleep
 
     def get(self, pk: str, sk: str) -> Item | None:
         """The item, or None."""
@@ -44,13 +49,26 @@ class Store:
         """The items in the order of their keys; None where there is none."""
         found: dict[tuple[str, str], Item] = {}
         for start in range(0, len(keys), 100):
-            wanted = [{"pk": pk, "sk": sk} for pk, sk in dict.fromkeys(keys[start : start + 100])]
-            while wanted:
-                answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}})
-                for item in answer["Responses"].get(self.table, []):
-                    found[item["pk"], item["sk"]] = _plain(item)
-                wanted = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            for item in self._batch([{"pk": pk, "sk": sk} for pk, sk in dict.fromkeys(keys[start : start + 100])]):
+                found[item["pk"], item["sk"]] = _plain(item)
         return [found.get(key) for key in keys]
+
+    def _batch(self, wanted: list[dict[str, str]]) -> Iterator[Item]:
+        """The items of up to 100 keys; those that DynamoDB leaves for later are asked for after a pause."""
+        pauses = jittered()
+        while True:
+            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}})
+            found = answer["Responses"].get(self.table, [])
+            yield from found
+            wanted = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            if not wanted:
+                return
+            if found:
+                pauses = jittered()
+            pause = next(pauses, None)
+            if pause is None:
+                raise Busy("UnprocessedKeys")
+            self.sleep(pause)
 
     def put(self, item: Item, when: ConditionBase | None = None) -> bool:
         """Write the whole item; False when the condition did not hold."""
@@ -110,13 +128,15 @@ class Store:
 
     def transact(self, writes: Sequence[Write]) -> list[bool] | None:
         """Do all writes or none: None when done, else for each whether its own condition held."""
+        actions = [self._action(write) for write in writes]
         try:
-            self.client.transact_write_items(TransactItems=[self._action(write) for write in writes])
+            # Another attempt is another request to DynamoDB: with a token of its own, which botocore makes.
+            repeated(lambda: self.client.transact_write_items(TransactItems=actions), self.sleep)
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
             reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
-            if not set(reasons) <= {"None", "ConditionalCheckFailed", "TransactionConflict"}:
+            if not set(reasons) <= {"None", "ConditionalCheckFailed"}:
                 raise
             return [reason == "None" for reason in reasons]
         return None
@@ -157,10 +177,9 @@ class Store:
         place = {"pk": key[0], "sk": key[1]}
         return self._attempt(self.client.update_item, TableName=self.table, Key=place, **arguments) is not None
 
-    @staticmethod
-    def _attempt(operation: Any, **arguments: Any) -> Any | None:
+    def _attempt(self, operation: Any, **arguments: Any) -> Any | None:
         try:
-            return operation(**arguments)
+            return repeated(lambda: operation(**arguments), self.sleep)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 return None

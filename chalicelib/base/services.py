@@ -36,11 +36,11 @@ class Services:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.aws.dynamodb, self.settings.table)
+        return Store(self.aws.dynamodb, self.settings.table, self.sleep)
 
     @cached_property
     def bucket(self) -> Bucket:
-        return Bucket(self.aws.s3, self.settings.bucket)
+        return Bucket(self.aws.s3, self.settings.bucket, self.sleep)
 
     @cached_property
     def runs_queue(self) -> Queue:

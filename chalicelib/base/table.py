@@ -31,7 +31,8 @@ class Choice:
 class Column:
     """One column of a file: its name in the header, its meaning, and the type that every writer renders from.
 
-    `decimals` fixes the decimals of a `number` (ResponseRate: 2); None means as many as the value has.
+    `decimals` fixes the decimals of a `number` (ResponseRate: 2); None means as many as the value has. `bytes` is how
+    long a `text` of its kind may be (ids, addresses); 0 means as long as it likes.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Column:
     definition: str = ""
     choices: tuple[Choice, ...] = ()
     decimals: int | None = None
+    bytes: int = 0
+
+
+# How long an id and an e-mail address are at most, in bytes.
+ID_BYTES, EMAIL_BYTES = 128, 320
 
 
 @dataclass(frozen=True, slots=True)

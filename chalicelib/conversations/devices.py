@@ -1,6 +1,6 @@
-"""One device per link: the signed token that a device keeps, the nonce of the start page's form, and who may post it.
+"""One device per link: the signed token that a device keeps, the nonce of a page's form and who may post it, the code.
 
-A link's token and nonce are made with the conversation's key and over the pid, so that those of another link or
+A link's token, nonce and code are made with the conversation's key and over the pid, so that those of another link or
 conversation, and forged ones, are refused by arithmetic alone. Everything here is pure: the caller passes the time and
 the random bytes, and keeps the device's id in the link's row (conditionally: absent, or this very device).
 """
@@ -76,6 +76,19 @@ def nonce_device(device_key: DeviceKey, pid: str, presented: str, now: int) -> s
     if payload is None or not -60 <= now - int.from_bytes(payload[:_TIME_BYTES]) <= NONCE_SECONDS:
         return None
     return payload[_TIME_BYTES:].hex()
+
+
+def code(device_key: DeviceKey, pid: str, form: str, at: int) -> str:
+    """The six figures by which a link goes over to another device, of the form (32 hex digits) and the time (unix
+    seconds) that they were made for: derived, so that they are stored nowhere and can be shown again."""
+    payload = at.to_bytes(_TIME_BYTES) + bytes.fromhex(form)
+    return f"{int.from_bytes(_tag(device_key, b'code', pid, payload)) % 1_000_000:06}"
+
+
+def figures(text: str) -> str | None:
+    """The six figures in what somebody typed, in any script's digits, spaces and hyphens aside; else None."""
+    bare = "".join(sign for sign in text if not (sign.isspace() or sign in "-\u2010\u2011\u2013"))
+    return "".join(str(int(sign)) for sign in bare) if len(bare) == 6 and bare.isdecimal() else None
 
 
 def cookie_name(code: str, pid: str) -> str:

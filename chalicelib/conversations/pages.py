@@ -4,18 +4,20 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
 from typing import Literal, get_args
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from chalicelib.base.errors import Faulty, faulty
 from chalicelib.base.hosts import ascii_host
+from chalicelib.conversations.words import WORDS, Language, Notice
 
-Language = Literal["en", "fr", "es", "de"]
-Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed"]
+# What a form's press does: start here; ask for a code and enter it, on a new device; go on, or show a code, on a bound.
+Step = Literal["start", "ask", "enter", "proceed", "move"]
 
 NONCE_FIELD = "nonce"
+STEP_FIELD = "step"
+CODE_FIELD = "code"
 STATUS: dict[Notice, int] = {
     "not_open": 403,
     "ended": 410,
@@ -23,12 +25,13 @@ STATUS: dict[Notice, int] = {
     "other_device": 403,
     "refused": 403,
     "failed": 500,
+    "spent": 429,
 }
 
 # Contrast is at least 7:1 for text and 4.5:1 for the button, light and dark (WCAG 2.2, 1.4.6 and 1.4.3).
 STYLE = """
 :root{color-scheme:light dark;--page:#f3f5f7;--card:#fff;--text:#1c232b;--quiet:#49535f;--line:#d5dbe1;
---act:#0b5a9d;--press:#084474;--on:#fff;--ring:#1c232b}
+--act:#0b5a9d;--press:#08437a;--on:#fff;--ring:#1c232b}
 @media(prefers-color-scheme:dark){:root{--page:#12161b;--card:#1c2229;--text:#eef1f4;--quiet:#b7c0ca;--line:#37414c;
 --act:#8fc7ff;--press:#b9dcff;--on:#0a1826;--ring:#eef1f4}}
 *{box-sizing:border-box}
@@ -44,181 +47,26 @@ main>:last-child{margin-bottom:0}
 .lead{margin-bottom:.25rem}
 .note{padding:.75rem 1rem;border:1px solid var(--line);border-left:.25rem solid var(--act);border-radius:.5rem}
 form{margin:1.5rem 0}
+form+form{margin-top:-.5rem}
+ol{margin:0 0 1rem;padding-left:1.5rem}
+li{margin-bottom:.5rem}
+label{display:block;margin-bottom:.375rem;font-weight:650}
+input{display:block;width:100%;min-height:3.25rem;margin-bottom:.75rem;padding:.5rem 1rem;border:2px solid var(--quiet);
+border-radius:.75rem;background:var(--page);color:var(--text);font:inherit;font-size:1.5rem;
+font-variant-numeric:tabular-nums;letter-spacing:.2em}
+.code{margin:1.5rem 0;padding:1rem;border:2px solid var(--line);border-radius:.75rem;background:var(--page);
+font-size:2.25rem;font-weight:650;font-variant-numeric:tabular-nums;letter-spacing:.2em;line-height:1.2;
+text-align:center;text-indent:.2em}
 button{display:block;width:100%;min-height:3.25rem;padding:.75rem 1.5rem;border:2px solid transparent;
 border-radius:.75rem;background:var(--act);color:var(--on);font:inherit;font-size:1.125rem;font-weight:650;cursor:pointer;
 touch-action:manipulation}
 button:hover,button:active{background:var(--press)}
+.other button{border-color:var(--act);background:none;color:var(--act)}
+.other button:hover,.other button:active{border-color:var(--press);color:var(--press)}
 :focus-visible{outline:3px solid var(--ring);outline-offset:3px}
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Everything that the pages say, in one language; a notice is its heading and its text."""
-
-    invited: str
-    one_device: str
-    start: str
-    cookie: str
-    stale: str
-    notices: dict[Notice, tuple[str, str]]
-
-
-WORDS: dict[Language, Words] = {
-    "en": Words(
-        invited="You are invited to take part in",
-        one_device="This link is yours alone. Once you start, it works only on this device and in this browser.",
-        start="Start",
-        cookie="When you start, one cookie is kept on this device so that you can come back. "
-        "It holds no personal information.",
-        stale="This page had been open for a while. Please press Start once more.",
-        notices={
-            "not_open": (
-                "Not open yet",
-                "This conversation has not started yet. Please come back later with the same link.",
-            ),
-            "ended": (
-                "This conversation has ended",
-                "It is no longer possible to take part. Thank you for your interest.",
-            ),
-            "bad_link": (
-                "This link does not work",
-                "Part of it may be missing. Please open it again from your invitation, "
-                "or copy the whole link into the address bar.",
-            ),
-            "other_device": (
-                "This link is in use on another device",
-                "It works only on the device and in the browser where it was started. Please continue there, "
-                "or ask the people who invited you to let you change devices.",
-            ),
-            "refused": (
-                "Nothing was started",
-                "The request came from another website, so it was stopped for your protection. "
-                "Please open the link from your invitation again.",
-            ),
-            "failed": (
-                "Something went wrong",
-                "Nothing was lost. Please try again in a moment with the same link.",
-            ),
-        },
-    ),
-    "fr": Words(
-        invited="Vous êtes invité·e à participer à",
-        one_device="Ce lien vous est personnel. Dès que vous aurez commencé, il ne fonctionnera que sur cet appareil "
-        "et dans ce navigateur.",
-        start="Commencer",
-        cookie="Au démarrage, un cookie est conservé sur cet appareil pour que vous puissiez revenir. "
-        "Il ne contient aucune information personnelle.",
-        stale="Cette page est restée ouverte un certain temps. Veuillez appuyer encore une fois sur Commencer.",
-        notices={
-            "not_open": (
-                "Pas encore ouvert",
-                "Cette conversation n’a pas encore commencé. Veuillez revenir plus tard avec le même lien.",
-            ),
-            "ended": (
-                "Cette conversation est terminée",
-                "Il n’est plus possible d’y participer. Merci de votre intérêt.",
-            ),
-            "bad_link": (
-                "Ce lien ne fonctionne pas",
-                "Il en manque peut-être une partie. Veuillez l’ouvrir de nouveau depuis votre invitation "
-                "ou copier le lien entier dans la barre d’adresse.",
-            ),
-            "other_device": (
-                "Ce lien est utilisé sur un autre appareil",
-                "Il ne fonctionne que sur l’appareil et dans le navigateur où vous avez commencé. "
-                "Veuillez y continuer, ou demandez aux personnes qui vous ont invité·e "
-                "de vous permettre de changer d’appareil.",
-            ),
-            "refused": (
-                "Rien n’a été démarré",
-                "La demande venait d’un autre site ; elle a été bloquée pour votre protection. "
-                "Veuillez ouvrir de nouveau le lien de votre invitation.",
-            ),
-            "failed": (
-                "Un problème est survenu",
-                "Rien n’a été perdu. Veuillez réessayer dans un instant avec le même lien.",
-            ),
-        },
-    ),
-    "es": Words(
-        invited="Le invitamos a participar en",
-        one_device="Este enlace es personal. Una vez que empiece, solo funcionará en este dispositivo "
-        "y en este navegador.",
-        start="Empezar",
-        cookie="Al empezar, se guarda una cookie en este dispositivo para que pueda volver. "
-        "No contiene información personal.",
-        stale="Esta página llevaba un tiempo abierta. Pulse Empezar una vez más.",
-        notices={
-            "not_open": (
-                "Todavía no está abierta",
-                "Esta conversación aún no ha empezado. Vuelva más tarde con el mismo enlace.",
-            ),
-            "ended": (
-                "Esta conversación ha terminado",
-                "Ya no es posible participar. Gracias por su interés.",
-            ),
-            "bad_link": (
-                "Este enlace no funciona",
-                "Puede que falte una parte. Ábralo de nuevo desde su invitación "
-                "o copie el enlace completo en la barra de direcciones.",
-            ),
-            "other_device": (
-                "Este enlace se está usando en otro dispositivo",
-                "Solo funciona en el dispositivo y en el navegador donde se empezó. Continúe allí "
-                "o pida a quienes le invitaron que le permitan cambiar de dispositivo.",
-            ),
-            "refused": (
-                "No se ha iniciado nada",
-                "La solicitud venía de otro sitio web y se detuvo para protegerle. "
-                "Abra de nuevo el enlace de su invitación.",
-            ),
-            "failed": (
-                "Algo ha salido mal",
-                "No se ha perdido nada. Vuelva a intentarlo dentro de un momento con el mismo enlace.",
-            ),
-        },
-    ),
-    "de": Words(
-        invited="Sie sind eingeladen, teilzunehmen an",
-        one_device="Dieser Link ist nur für Sie. Sobald Sie starten, funktioniert er nur noch auf diesem Gerät "
-        "und in diesem Browser.",
-        start="Starten",
-        cookie="Beim Start wird auf diesem Gerät ein Cookie gespeichert, damit Sie zurückkehren können. "
-        "Es enthält keine persönlichen Daten.",
-        stale="Diese Seite war eine Weile geöffnet. Bitte tippen Sie noch einmal auf Starten.",
-        notices={
-            "not_open": (
-                "Noch nicht geöffnet",
-                "Dieses Gespräch hat noch nicht begonnen. Bitte kommen Sie später mit demselben Link wieder.",
-            ),
-            "ended": (
-                "Dieses Gespräch ist beendet",
-                "Eine Teilnahme ist nicht mehr möglich. Vielen Dank für Ihr Interesse.",
-            ),
-            "bad_link": (
-                "Dieser Link funktioniert nicht",
-                "Vielleicht fehlt ein Teil davon. Bitte öffnen Sie ihn noch einmal aus Ihrer Einladung "
-                "oder kopieren Sie den ganzen Link in die Adresszeile.",
-            ),
-            "other_device": (
-                "Dieser Link wird auf einem anderen Gerät verwendet",
-                "Er funktioniert nur auf dem Gerät und in dem Browser, in dem gestartet wurde. Bitte machen Sie dort "
-                "weiter oder bitten Sie die Personen, die Sie eingeladen haben, einen Gerätewechsel zu erlauben.",
-            ),
-            "refused": (
-                "Es wurde nichts gestartet",
-                "Die Anfrage kam von einer anderen Website und wurde zu Ihrem Schutz gestoppt. "
-                "Bitte öffnen Sie den Link aus Ihrer Einladung noch einmal.",
-            ),
-            "failed": (
-                "Etwas ist schiefgelaufen",
-                "Es ging nichts verloren. Bitte versuchen Sie es gleich noch einmal mit demselben Link.",
-            ),
-        },
-    ),
-}
 
 _QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
 # Where a destination says that the pid goes.
@@ -244,33 +92,77 @@ def language(accept: str | None) -> Language:
     return max(wanted, key=lambda pair: pair[0])[1] if wanted else "en"
 
 
-def start(spoken: Language, title: str, action: str, nonce: str, stale: bool = False) -> str:
+def start(spoken: Language, title: str, action: str, nonce: str, *, devices: int = 1, stale: bool = False) -> str:
     """The page whose button starts the conversation: its form posts the nonce to `action`; `stale` says why once more.
 
     `action` is a reference relative to the page ("?pid=..."), which holds behind any path that a gateway prepends.
+    `devices` is on how many the link works.
     """
     words = WORDS[spoken]
-    note = f'<p class="note" role="status">{escape(words.stale)}</p>' if stale else ""
+    rule = words.one_device if devices == 1 else words.several_devices.format(count=devices)
     return _document(
         spoken,
         title,
-        f'<p class="quiet lead">{escape(words.invited)}</p>\n<h1 dir="auto">{escape(title)}</h1>\n{note}'
-        f"<p>{escape(words.one_device)}</p>\n"
-        f'<form method="post" action="{escape(action)}">'
-        f'<input type="hidden" name="{NONCE_FIELD}" value="{escape(nonce)}">'
-        f'<button type="submit">{escape(words.start)}</button></form>\n'
+        f'<p class="quiet lead">{escape(words.invited)}</p>\n<h1 dir="auto">{escape(title)}</h1>\n'
+        f"{_note(words.stale if stale else None)}<p>{escape(rule)}</p>\n"
+        f"{_form(action, None, words.start, nonce)}"
         f'<p class="quiet">{escape(words.cookie)}</p>',
     )
 
 
-def notice(spoken: Language, kind: Notice) -> str:
-    """The page that says why there is nothing to start; `STATUS` gives its status code."""
-    heading, text = WORDS[spoken].notices[kind]
-    return _document(spoken, heading, f"<h1>{escape(heading)}</h1>\n<p>{escape(text)}</p>")
+def elsewhere(spoken: Language, action: str) -> str:
+    """The page of a link that is in use on other devices; its button asks for a code to use it here."""
+    words = WORDS[spoken]
+    text = f"<p>{escape(words.way_on)}</p>\n{_form(action, 'ask', words.ask)}"
+    return _said(spoken, *words.notices["other_device"], text)
+
+
+def entry(spoken: Language, action: str, nonce: str, note: Literal["wrong", "stale_code"] | None = None) -> str:
+    """The page on which the code that another device shows is entered; `note` says why it is there again."""
+    words = WORDS[spoken]
+    steps = "".join(f"<li>{escape(step)}</li>\n" for step in words.steps)
+    marked = ' aria-invalid="true" aria-describedby="note"' if note == "wrong" else ""
+    field = (
+        f'<label for="code">{escape(words.figures)}</label>\n<input id="code" name="{CODE_FIELD}" inputmode="numeric" '
+        f'autocomplete="one-time-code" autocapitalize="off" spellcheck="false" maxlength="20" required{marked}>\n'
+    )
+    text = (
+        f"{_note(getattr(words, note) if note else None)}<ol>\n{steps}</ol>\n"
+        f"{_form(action, 'enter', words.enter, nonce, field)}{_form(action, 'ask', words.ask_again, other=True)}"
+    )
+    return _document(spoken, words.enter_heading, f"<h1>{escape(words.enter_heading)}</h1>\n{text}")
+
+
+def choice(spoken: Language, action: str, nonce: str) -> str:
+    """The page that asks a device of the link whether it goes on here, or another one does."""
+    words = WORDS[spoken]
+    mine, other = (f"<p>{escape(text)}</p>\n" for text in words.choice)
+    text = (
+        f"{mine}{_form(action, 'proceed', words.proceed)}{other}{_form(action, 'move', words.move, nonce, other=True)}"
+    )
+    return _document(spoken, words.choice_heading, f"<h1>{escape(words.choice_heading)}</h1>\n{text}")
+
+
+def code(spoken: Language, action: str, figures: str) -> str:
+    """The page that shows the code to enter on another device."""
+    words = WORDS[spoken]
+    text = (
+        f'<p class="code">{escape(figures)}</p>\n<p>{escape(words.code_use)}</p>\n<p>{escape(words.code_care)}</p>\n'
+        f'<p class="quiet">{escape(words.stay)}</p>\n{_form(action, "proceed", words.proceed, other=True)}'
+    )
+    return _document(spoken, words.code_heading, f"<h1>{escape(words.code_heading)}</h1>\n{text}")
+
+
+def notice(spoken: Language, kind: Notice, action: str | None = None) -> str:
+    """The page that says why there is nothing to start; `STATUS` gives its status code. With an `action` it has the
+    button of a device of the link that goes on."""
+    words = WORDS[spoken]
+    more = _form(action, "proceed", words.proceed) if action is not None else ""
+    return _said(spoken, *words.notices[kind], more)
 
 
 def headers(spoken: Language, onward: str | None = None) -> dict[str, str]:
-    """The headers of a notice, or of the start page of a conversation whose destination is `onward`.
+    """The headers of a notice, or of a page whose form may lead on to a conversation's destination, `onward`.
 
     form-action names schemes, not the destination's origin: Chromium applies it to every redirect that follows the
     post, and destinations send their visitors on. Referrer-Policy is same-origin, not no-referrer, under which
@@ -373,6 +265,29 @@ def redirect_url(url: str, pid: str | None, query: Iterable[tuple[str, str]]) ->
     passed = [f"{_encoded(name)}={_encoded(value)}" for name, value in query if name not in taken]
     onward = urlunsplit(parts._replace(query="&".join(filled + ours + passed), fragment=fragment))
     return onward.replace("{", "%7B").replace("}", "%7D")
+
+
+def _said(spoken: Language, heading: str, text: str, more: str) -> str:
+    return _document(spoken, heading, f"<h1>{escape(heading)}</h1>\n<p>{escape(text)}</p>\n{more}")
+
+
+def _note(text: str | None) -> str:
+    return f'<p class="note" id="note" role="status">{escape(text)}</p>\n' if text else ""
+
+
+def _form(
+    action: str, step: Step | None, button: str, nonce: str | None = None, field: str = "", *, other: bool = False
+) -> str:
+    """A form of one button, `other` one that is not the first to be thought of; `field` is markup."""
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{escape(value)}">'
+        for name, value in ((STEP_FIELD, step), (NONCE_FIELD, nonce))
+        if value is not None
+    )
+    return (
+        f'<form method="post" action="{escape(action)}"{" class=other" if other else ""}>{hidden}{field}'
+        f'<button type="submit">{escape(button)}</button></form>\n'
+    )
 
 
 def _document(spoken: Language, title: str, body: str) -> str:

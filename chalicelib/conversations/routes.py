@@ -99,16 +99,17 @@ def list_conversations(call: Call) -> Answer:
     return page(((place, shown(call, item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/conversations/{conversation_id}", READ, "Read a conversation")
+@ROUTES.add("GET", "/v1/conversations/{conversation_id}", READ, "Read a conversation", find=_asked)
 def read_conversation(call: Call) -> Answer:
     """One conversation."""
-    return Answer(200, shown(call, _asked(call)))
+    return Answer(200, shown(call, call.found))
 
 
-@ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", body=ConversationPatch)
+@ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", find=_asked,
+            body=ConversationPatch)  # fmt: skip
 def change_conversation(call: Call) -> Answer:
     """Replace the members that are given: title, question_count and anonymous always, the others while a draft."""
-    item = _asked(call)
+    item = call.found
     body: ConversationPatch = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
     changes = {name: value for name, value in given.items() if value != item.get(name)}
@@ -125,21 +126,21 @@ def change_conversation(call: Call) -> Answer:
     return Answer(200, shown(call, changed))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/publish", EDIT, "Publish a conversation")
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/publish", EDIT, "Publish a conversation", find=_asked)
 def publish(call: Call) -> Answer:
     """Open a draft to participants; its links work from now on."""
     refusals = {"ended": "The conversation has ended; reopen it instead."}
     return Answer(200, shown(call, _turned(call, ("draft",), {"status": "published"}, refusals)))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/end", EDIT, "End a conversation")
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/end", EDIT, "End a conversation", find=_asked)
 def end(call: Call) -> Answer:
     """Close a published conversation; its links say so from now on."""
     refusals = {"draft": "The conversation was never published."}
     return Answer(200, shown(call, _turned(call, ("published",), {"status": "ended"}, refusals)))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/reopen", EDIT, "Reopen a conversation")
+@ROUTES.add("POST", "/v1/conversations/{conversation_id}/reopen", EDIT, "Reopen a conversation", find=_asked)
 def reopen(call: Call) -> Answer:
     """Open an ended conversation again, as flex; its links stay the same."""
     refusals = {

@@ -2,17 +2,18 @@
 
 A GET records nothing, however often a mail scanner makes it. The POST of the start page's button binds the device
 first, then records chat_started, then leads on: whatever dies in between, pressing the button again goes on from there.
+Another device than the link's own gets on by a code that one of those shows: see `handover.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 from urllib.parse import parse_qs, urlencode
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
-from chalicelib.base.services import Services
-from chalicelib.conversations import devices, pages, pid, query, registry
-from chalicelib.conversations.pages import Notice
+from chalicelib.conversations import bindings, devices, handover, pages, pid, query, registry
+from chalicelib.conversations.bindings import Link
+from chalicelib.conversations.words import Language, Notice
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import Answer, Call, HeaderValue, Routes
@@ -34,6 +35,16 @@ class Visit:
     others: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a press says: its step, the device by its cookie and by its form (None: none, or lapsed), and the code."""
+
+    step: str
+    known: str | None
+    device: str | None
+    code: str
+
+
 def failed(headers: Mapping[str, str], status: int) -> Answer:
     """The page in place of a problem document."""
     return _notice(headers, "bad_link" if status == 404 else "failed", status)
@@ -41,16 +52,20 @@ def failed(headers: Mapping[str, str], status: int) -> Answer:
 
 @ROUTES.add("GET", PATH, None, "Follow a participant link", failed=failed)
 def follow_link(call: Call) -> Answer:
-    """302 to the conversation's destination; on the first visit of a link for one device, its start page."""
+    """302 to the conversation's destination; a device that the link is not bound to yet gets its start page.
+
+    While another device asks to take over, a bound one is asked first.
+    """
     visit = _visit(call)
     if not isinstance(visit, Visit):
         return _notice(call.headers, visit)
     if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 302)
-    holder = _holder(call.services.store.get(*place(visit.item, visit.pid)))
-    if holder is None:
-        return _start(call, visit, visit.pid, 200)
-    return _onward(call, visit, 302) if holder == _device(call, visit) else _notice(call.headers, "other_device")
+    call = replace(call, pairs=visit.others)
+    link = bindings.read(call.services, visit.item, visit.pid)
+    if _device(call, visit) not in link.devices:
+        return _start(call, link) if link.has_room else _elsewhere(call, link)
+    return _choice(call, link) if link.handover.is_asked else _onward(call, visit, 302)
 
 
 @ROUTES.add("HEAD", PATH, None, "Ask about a participant link", failed=failed)
@@ -62,7 +77,7 @@ def probe_link(call: Call) -> Answer:
 
 @ROUTES.add("POST", PATH, None, "Start from a participant link", failed=failed, status=303)
 def start_link(call: Call) -> Answer:
-    """Bind the link to this device, record chat_started, and lead on to the destination.
+    """Bind the link to this device, record chat_started, and lead on to the destination; or a step of a handover.
 
     Straight to it, not by way of the link itself: behind a host of the customer's own our cookie would be elsewhere.
     """
@@ -73,30 +88,64 @@ def start_link(call: Call) -> Answer:
         return _notice(call.headers, "refused")
     if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
         return _onward(call, visit, 303)
-    known, fresh = _device(call, visit), _posted_device(call, visit)
-    row = call.services.store.get(*place(visit.item, visit.pid))
-    holder = _holder(row)
-    if holder is None:
-        if fresh is None:
-            return _start(call, visit, visit.pid, 403, stale=True)
-        holder = known or fresh
-        row = _bound(call.services, visit.item, visit.pid, holder)
-    elif holder not in (known, fresh):
-        row = None
-    if row is None:
-        return _notice(call.headers, "other_device")
-    _record(call, visit.item, row)
-    return _onward(call, visit, 303, {"Set-Cookie": _cookies(call, visit, holder)})
+    call = replace(call, pairs=visit.others)
+    link, posted = bindings.read(call.services, visit.item, visit.pid), _posted(call, visit)
+    device = next((one for one in (posted.known, posted.device) if one in link.devices), None)
+    if device is None:
+        return _newcomer(call, link, posted)
+    if posted.step == "move":
+        return _show(call, link, posted, device)
+    if posted.step == "proceed":
+        bindings.settle(call.services, link)
+    return _started(call, link, device)
 
 
-def place(item: Item, text: str) -> tuple[str, str]:
-    """Where the row of a used link is, by its pid."""
-    return f"link/{item['domain']}/{item['id']}", text
+def _newcomer(call: Call, link: Link, posted: Posted) -> Answer:
+    """What a device that the link is not bound to gets for its press."""
+    if link.has_room:
+        if posted.step != "start":
+            return _start(call, link)
+        if posted.device is None:
+            return _start(call, link, 403, stale=True)
+        device = posted.known or posted.device
+        bound = bindings.bind(call.services, link, device)
+        return _started(call, bound, device) if bound else _elsewhere(call, link)
+    if posted.step == "ask":
+        return _ask(call, link, posted)
+    return _enter(call, link, posted) if posted.step == "enter" else _elsewhere(call, link)
 
 
-def free(services: Services, item: Item, text: str) -> None:
-    """Let the link's next device be any; a link that is bound to none stays as it is."""
-    services.store.update(place(item, text), remove=("device",), when=Attr("device").exists())
+def _ask(call: Call, link: Link, posted: Posted) -> Answer:
+    asked = bindings.ask(call.services, link)
+    if asked is None:
+        return _spent(call, link)
+    # The device gets its cookie before it is the link's own: an answer that is lost later loses nothing.
+    device = posted.known or call.services.entropy(devices.DEVICE_BYTES).hex()
+    return _code_entry(call, link, device, 200)
+
+
+def _enter(call: Call, link: Link, posted: Posted) -> Answer:
+    device = posted.known or posted.device
+    if device is None:
+        return _code_entry(call, link, call.services.entropy(devices.DEVICE_BYTES).hex(), 403, "stale_code")
+    figures = devices.figures(posted.code)
+    bound = bindings.enter(call.services, link, figures, device) if figures else None
+    return _started(call, bound, device) if bound else _code_entry(call, link, device, 403, "wrong")
+
+
+def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
+    if posted.device is None:
+        return _choice(call, link)
+    figures = bindings.show(call.services, link, posted.device, device)
+    if figures is None:
+        return _spent(call, link, _action(call, link))
+    return _page(call, 200, pages.code(_spoken(call), _action(call, link), figures), link)
+
+
+def _started(call: Call, link: Link, device: str) -> Answer:
+    _record(call, link)
+    visit = Visit(link.item, link.pid, call.pairs)
+    return _onward(call, visit, 303, {"Set-Cookie": _cookies(call, visit, device)})
 
 
 def _visit(call: Call) -> Visit | Notice:
@@ -124,10 +173,6 @@ def _entry(key: pid.PidKey, item: Item, asked: query.Query) -> Visit | Notice:
     return Visit(item, None, asked.others) if registry.is_anonymous(item) else "bad_link"
 
 
-def _holder(row: Item | None) -> str | None:
-    return row.get("device") if row else None
-
-
 def _device(call: Call, visit: Visit) -> str | None:
     """The id that this device shows by its cookie."""
     name = devices.cookie_name(visit.item["code"], visit.pid or "")
@@ -135,19 +180,21 @@ def _device(call: Call, visit: Visit) -> str | None:
     return devices.read(registry.device_key(call.services, visit.item), visit.pid or "", tokens)
 
 
-def _posted_device(call: Call, visit: Visit) -> str | None:
-    """The id that the start page gave, of a form that is still good; a new one where the POST shows no form at all.
+def _posted(call: Call, visit: Visit) -> Posted:
+    """What the form says; a POST that shows no form at all starts, as a new device.
 
     Without the form, pressing the button again after a lost answer is another device's press.
     """
+    known = _device(call, visit)
     if not call.raw_body.strip():
-        return call.services.entropy(devices.DEVICE_BYTES).hex()
+        return Posted("start", known, call.services.entropy(devices.DEVICE_BYTES).hex(), "")
     try:
         form = parse_qs(call.raw_body[:MAX_FORM_BYTES].decode("ascii", "replace"), max_num_fields=10)
     except ValueError:
-        return None
-    given = form.get(pages.NONCE_FIELD, [""])[0]
-    return devices.nonce_device(registry.device_key(call.services, visit.item), visit.pid or "", given, _now(call))
+        form = {}
+    step, nonce, code = (form.get(name, [""])[0] for name in (pages.STEP_FIELD, pages.NONCE_FIELD, pages.CODE_FIELD))
+    device_key = registry.device_key(call.services, visit.item)
+    return Posted(step or "start", known, devices.nonce_device(device_key, visit.pid or "", nonce, _now(call)), code)
 
 
 def _is_from_here(call: Call, item: Item) -> bool:
@@ -155,32 +202,22 @@ def _is_from_here(call: Call, item: Item) -> bool:
     return any(devices.is_same_site(call.headers, origin) for origin in origins)
 
 
-def _bound(services: Services, item: Item, text: str, device: str) -> Item | None:
-    """The link's row once it is bound to this device; None when another was first."""
-    now = instants.text(services.now())
-    absent = Attr("device").not_exists()
-    row = services.store.update(place(item, text), {"device": device, "bound_at": now}, when=absent)
-    if row is None:
-        row = services.store.get(*place(item, text))
-    return row if _holder(row) == device else None
-
-
-def _record(call: Call, item: Item, row: Item) -> None:
+def _record(call: Call, link: Link) -> None:
     """Record chat_started, once a link: its id is the link's, and a row that says so spares the repeat."""
-    if row.get("recorded"):
+    item, row = link.item, link.row
+    if row is None or row.get("recorded"):
         return
-    text = row["sk"]
     event = events.EventRow.model_validate(
         {
-            "event_id": f"link:{item['code']}:{text}",
-            "participant_id": text,
+            "event_id": f"link:{item['code']}:{link.pid}",
+            "participant_id": link.pid,
             "name": "chat_started",
             "occurred_at": row["bound_at"],
             "params": {"conversation_id": item["id"]},
         }
     )
     accept(call.services, item["domain"], "events", call.seed.ulid(), [events.stored(event)])
-    call.services.store.update(place(item, text), {"recorded": True}, when=Attr("pk").exists())
+    call.services.store.update(bindings.place(item, link.pid), {"recorded": True}, when=Attr("pk").exists())
 
 
 def _cookies(call: Call, visit: Visit, device: str) -> list[str]:
@@ -195,14 +232,52 @@ def _now(call: Call) -> int:
     return int(call.services.now().timestamp())
 
 
-def _start(call: Call, visit: Visit, text: str, status: int, *, stale: bool = False) -> Answer:
-    spoken = pages.language(call.headers.get("accept-language"))
-    device = call.services.entropy(devices.DEVICE_BYTES)
-    nonce = devices.nonce(registry.device_key(call.services, visit.item), text, device, _now(call))
-    action = "?" + urlencode([("pid", text), *visit.others], errors="replace")
-    page = pages.start(spoken, visit.item["title"], action, nonce, stale)
-    headers: dict[str, HeaderValue] = {**pages.headers(spoken, visit.item["destination_url"])}
-    return Answer(status, page, headers, "text/html; charset=utf-8")
+def _start(call: Call, link: Link, status: int = 200, *, stale: bool = False) -> Answer:
+    item, nonce = link.item, _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
+    most = registry.devices_allowed(item) or 1
+    html = pages.start(_spoken(call), item["title"], _action(call, link), nonce, devices=most, stale=stale)
+    return _page(call, status, html, link)
+
+
+def _elsewhere(call: Call, link: Link) -> Answer:
+    return _page(call, pages.STATUS["other_device"], pages.elsewhere(_spoken(call), _action(call, link)), link)
+
+
+def _choice(call: Call, link: Link) -> Answer:
+    nonce = _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
+    return _page(call, 200, pages.choice(_spoken(call), _action(call, link), nonce), link)
+
+
+def _code_entry(
+    call: Call, link: Link, device: str, status: int, note: Literal["wrong", "stale_code"] | None = None
+) -> Answer:
+    html = pages.entry(_spoken(call), _action(call, link), _nonce(call, link, bytes.fromhex(device)), note)
+    return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.item, link.pid), device)})
+
+
+def _spent(call: Call, link: Link, action: str | None = None) -> Answer:
+    """The page of a day on which no code is left; a device of the link goes on by it, to the `action`."""
+    html = pages.notice(_spoken(call), "spent", action)
+    wait = handover.pause(link.handover, _now(call)) or 1
+    return _page(call, pages.STATUS["spent"], html, link, {"Retry-After": str(wait)})
+
+
+def _page(call: Call, status: int, html: str, link: Link, more: Mapping[str, HeaderValue] | None = None) -> Answer:
+    """A page whose form may lead on to the link's destination."""
+    headers: dict[str, HeaderValue] = {**pages.headers(_spoken(call), link.item["destination_url"]), **(more or {})}
+    return Answer(status, html, headers, "text/html; charset=utf-8")
+
+
+def _nonce(call: Call, link: Link, device: bytes) -> str:
+    return devices.nonce(registry.device_key(call.services, link.item), link.pid, device, _now(call))
+
+
+def _action(call: Call, link: Link) -> str:
+    return "?" + urlencode([("pid", link.pid), *call.pairs], errors="replace")
+
+
+def _spoken(call: Call) -> Language:
+    return pages.language(call.headers.get("accept-language"))
 
 
 def _notice(headers: Mapping[str, str], kind: Notice, status: int | None = None) -> Answer:

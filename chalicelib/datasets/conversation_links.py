@@ -1,6 +1,6 @@
 """The dataset conversation_links: the first unique participant links of a conversation, in their order."""
 
-from chalicelib.base.table import Column, Table
+from chalicelib.base.table import ID_BYTES, Column, Table
 
 COLUMNS = (
     Column(
@@ -17,6 +17,7 @@ COLUMNS = (
         "link",
         "The identifier after ?pid= in the link, by which conversation_participants and question_answered events name "
         "the participant.",
+        bytes=ID_BYTES,
     ),
 )
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from chalicelib.base.table import Choice, Column, Table
+from chalicelib.base.table import ID_BYTES, Choice, Column, Table
 
 Include = Literal["participated", "assigned"]
 
@@ -17,7 +17,14 @@ OUTCOMES = (
 )
 
 COLUMNS = (
-    Column("pid", "Participant link ID", "text", "link", "The identifier after ?pid= in the unique participant link."),
+    Column(
+        "pid",
+        "Participant link ID",
+        "text",
+        "link",
+        "The identifier after ?pid= in the unique participant link.",
+        bytes=ID_BYTES,
+    ),
     Column("StartedAt", "Started at", "datetime", "link", "The first time the link was started (chat_started)."),
     Column(
         "LastAnsweredAt", "Last answered at", "datetime", "link", "The latest answer to a question (question_answered)."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.base.errors import Fault
-from chalicelib.base.table import Column, Table, quoted
+from chalicelib.base.table import ID_BYTES, Column, Table, quoted
 from chalicelib.datasets import codes, params, ranges, reading, segments
 from chalicelib.datasets.params import Parameters, Where
 from chalicelib.datasets.ranges import Range
@@ -15,7 +15,7 @@ MAX_EVENTS = 100
 MAX_PARAMS = 200
 
 COLUMNS = (
-    Column("Participant_Id", "Participant ID", "text", "event", "The participant to whom it happened."),
+    Column("Participant_Id", "Participant ID", "text", "event", "The participant to whom it happened.", bytes=ID_BYTES),
     Column("Event", "Event", "text", "event", "The event's name."),
     Column("OccurredAt", "Occurred at", "datetime", "event", "When it happened."),
 )

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from chalicelib.base.table import Choice, Column, Table, quoted
+from chalicelib.base.table import EMAIL_BYTES, ID_BYTES, Choice, Column, Table, quoted
 from chalicelib.base.zones import months_back
 from chalicelib.datasets.condition import Condition
 from chalicelib.datasets.fold import fold
@@ -21,8 +21,16 @@ MEMBERSHIPS: dict[str, Choice] = {
 }
 
 SYSTEM: tuple[Column, ...] = (
-    Column("Participant_Id", "Participant ID", "text", definition="The participant's key in the community."),
-    Column("EmailAddress", "E-mail address", "text", definition="E-mail address; empty for a purged participant."),
+    Column(
+        "Participant_Id", "Participant ID", "text", definition="The participant's key in the community.", bytes=ID_BYTES
+    ),
+    Column(
+        "EmailAddress",
+        "E-mail address",
+        "text",
+        definition="E-mail address; empty for a purged participant.",
+        bytes=EMAIL_BYTES,
+    ),
     Column(
         "MembershipStatus",
         "Membership status",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.base.errors import Fault
-from chalicelib.base.table import Column, Table, quoted
+from chalicelib.base.table import ID_BYTES, Column, Table, quoted
 from chalicelib.datasets import events, params, participants, ranges, reading, segments
 from chalicelib.datasets.params import Parameters, Where
 from chalicelib.datasets.ranges import Between
@@ -15,7 +15,7 @@ MAX_WANTED = 100
 MAX_ATTRIBUTES = 3000
 EVERY = "*"
 
-IID = Column("iid", "Participant ID", "text", "event", "The participant, as participant_id.")
+IID = Column("iid", "Participant ID", "text", "event", "The participant, as participant_id.", bytes=ID_BYTES)
 EVENT_COLUMNS = (
     Column("event_name", "Event", "text", "event", "The event's name."),
     Column("e_timestamp", "Occurred at", "datetime", "event", "When it happened."),

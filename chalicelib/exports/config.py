@@ -18,7 +18,7 @@ from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.exports import cron
 from chalicelib.files.formats import FORMATS
-from chalicelib.web.complaints import faults_of
+from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import Body
 from chalicelib.webhooks.call import refusal_now
 
@@ -110,13 +110,12 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
         raise Invalid(faults)
     given = {**EMPTY, **value}
     config = {name: given[name] for name in MEMBERS if name in given}
-    faulty = {fault.pointer.split("/")[1] for fault in faults if fault.pointer}
-    sound = {name: member for name, member in config.items() if name not in faulty}
-    faults += kinds.check(sound["dataset"], catalog, services, domain) if "dataset" in sound else []
-    faults += _option_faults(sound)
-    faults += _zone_faults(sound)
-    faults += _schedule_faults(sound.get("schedule"))
-    faults += deliver_faults(sound.get("deliver"), services, domain)
+    good = sound(config, faults)
+    faults += kinds.check(good["dataset"], catalog, services, domain) if "dataset" in good else []
+    faults += _option_faults(good)
+    faults += _zone_faults(good)
+    faults += _schedule_faults(good.get("schedule"))
+    faults += deliver_faults(good.get("deliver"), services, domain)
     if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
         faults.append(
             Fault("", "too_large", f"the configuration is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
@@ -146,13 +145,13 @@ def _zone_faults(config: Mapping[str, Any]) -> list[Fault]:
 def _schedule_faults(schedule: Any) -> list[Fault]:
     if schedule is None:
         return []
-    faults = []
+    faults: list[Fault] = []
     zone = schedule.get("timezone", "UTC")
     if not zones.is_zone(zone):
         detail = "must be the name of an IANA time zone, such as America/Vancouver"
         faults.append(Fault("/schedule/timezone", "not_one_of", detail))
     try:
-        if cron.parse(schedule["cron"]).fires_more_than_hourly:
+        if "cron" in schedule and cron.parse(schedule["cron"]).fires_more_than_hourly:
             detail = "fires more than once an hour: the minute must be a single number"
             faults.append(Fault("/schedule/cron", "out_of_range", detail, {"field": "minute"}))
     except Faulty as error:
@@ -161,19 +160,23 @@ def _schedule_faults(schedule: Any) -> list[Fault]:
 
 
 def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]:
-    """Every fault of a `deliver` that its model lets through."""
+    """Every fault of a `deliver` that its model lets through; what the model does not is left out."""
     if not deliver:
         return []
     faults = []
-    ids = deliver.get("webhook_ids", [])
-    for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
-        if found is None:
+    # What the model has found fault with is None.
+    ids: dict[int, str] = {n: id_ for n, id_ in enumerate(deliver.get("webhook_ids", [])) if id_ is not None}
+    found = services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids.values()])
+    for (n, id_), webhook in zip(ids.items(), found, strict=True):
+        if webhook is None:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "not_found", "is not a webhook of this domain"))
-        elif ids[n] in ids[:n]:
+        elif id_ in deliver["webhook_ids"][:n]:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "duplicate", "is there already"))
     if deliver.get("webhook_url"):
         refusal = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
         faults += [refusal.below("/deliver/webhook_url")] if refusal else []
+    if deliver.get("emails") and not services.settings.sender:
+        faults.append(Fault("/deliver/emails", "not_available", "cannot be sent: this deployment sends no mail"))
     return faults
 
 
@@ -223,6 +226,9 @@ def replace(services: Services, domain: str, before: Item, config: dict[str, Any
     if config_of(before).get("schedule") != config.get("schedule"):
         changes |= _due_now(now)
     writes = [Write(update=(pk, sk), set=changes, when=Attr("config").eq(before["config"]))]
+    if config_of(before)["dataset"] != config["dataset"]:
+        # What SPSS files of the dataset before have promised (runs/dictionaries).
+        writes.append(Write(delete=(f"dictionary/{domain}/{before['id']}", "spss")))
     was, becomes = title_key(config_of(before)["title"]), title_key(config["title"])
     if was != becomes:
         writes += [
@@ -249,6 +255,7 @@ def remove(services: Services, domain: str, item: Item) -> Item:
             [
                 Write(delete=(item["pk"], item["sk"]), when=Attr("config").eq(found["config"])),
                 Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
+                Write(delete=(f"dictionary/{domain}/{item['id']}", "spss")),
             ]
         )
         latest = services.store.get(item["pk"], item["sk"]) if refused else None

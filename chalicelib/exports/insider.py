@@ -26,6 +26,8 @@ from chalicelib.webhooks.call import refusal_now
 
 ROUTES = Routes()
 FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
+# Its spelling of two operators, beside ours.
+OPERATORS = {"lteq": "lte", "gteq": "gte"}
 # The latest instant that a calendar has.
 LAST_SECOND = 253_402_300_799
 
@@ -51,7 +53,7 @@ class WantedMember(Body):
     """One event, its parameters, and what they must be."""
 
     event_name: Word
-    params: list[Word]
+    params: list[Word] = []
     filters: list[Filter] = []
 
 
@@ -117,8 +119,8 @@ def _started(call: Call, principal: Principal) -> dict[str, Any]:
         "description": "",
         "dataset": {**dataset, "naming": "insider"},
         "format": FORMATS[body.format],
-        # Insider's files begin with the header, not with a mark.
-        "format_options": {"bom": False} if body.format == "csv" else {},
+        # Insider's files begin with the header, not with a mark, and are read by programs.
+        "format_options": {"bom": False, "formula_guard": False} if body.format == "csv" else {},
         "timezone": "UTC",
         "deliver": {"webhook_url": hook},
         "schedule": None,
@@ -162,8 +164,13 @@ def _attribute(name: str, n: int, faults: list[Fault]) -> str:
 def _wanted(wanted: WantedMember) -> dict[str, Any]:
     # The time of an event is a column of its own, e_timestamp, whether it is asked for or not.
     params = [param for param in wanted.params if param != "timestamp"]
-    filters = [found.model_dump(exclude_unset=True) for found in wanted.filters]
+    filters = [_filter(found) for found in wanted.filters]
     return {"event_name": wanted.event_name, "params": params, "filters": filters}
+
+
+def _filter(found: Filter) -> dict[str, Any]:
+    given = found.model_dump(exclude_unset=True)
+    return {**given, "operator": OPERATORS.get(found.operator, found.operator)}
 
 
 def _instant(seconds: int) -> str:

@@ -28,21 +28,47 @@ class RunBody(Body):
     as_of: Annotated[datetime, BeforeValidator(instants.parse)] | None = None
 
 
-@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, raw=True, status=201, creates="stored",
-            waits=True)  # fmt: skip
+class PatchedExport(ExportBody):
+    """An export as a PATCH leaves it: `run` is no member of it."""
+
+    run: None = None  # type: ignore[assignment]
+
+
+def _asked(call: Call) -> Any:
+    return config.get(call.services, call.domain, call.path["export_id"])
+
+
+def _asked_run(call: Call) -> Any:
+    return runs.get(call.services, call.domain, call.path["run_id"])
+
+
+def _read_new(call: Call, value: Any) -> tuple[dict[str, Any], bool]:
+    """The configuration, and whether it is to run at once."""
+    catalog = attributes.catalog(call.services, call.domain)
+    return config.judged(value, ExportBody, catalog, call.services, call.domain), value.get("run", False)
+
+
+def _read_changes(call: Call, value: Any) -> dict[str, Any]:
+    """The configuration as the members that are given leave it."""
+    result = {**config.config_of(call.found), **value} if isinstance(value, dict) else value
+    catalog = attributes.catalog(call.services, call.domain)
+    return config.judged(result, PatchedExport, catalog, call.services, call.domain)
+
+
+@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, read=_read_new, status=201,
+            creates="stored", waits=True)  # fmt: skip
 def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
-    catalog = attributes.catalog(call.services, call.domain)
-    judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
-    if call.body.get("run"):
+    saved, runs_now = call.body
+    if runs_now:
         # Before the export is saved: a refusal must have had no effect.
         slots.check_room(call.services, call.domain)
-    item = config.create(call.services, call.domain, judged, call.seed)
-    if judged["schedule"]:
+    item = config.create(call.services, call.domain, saved, call.seed)
+    if saved["schedule"]:
         schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
     answer = shown(call.services, item)
     headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
-    if call.body.get("run"):
+    if runs_now:
         run, preference = _started(call, item, call.seed.identifier("run"), None)
         answer["run"] = run
         headers |= preference
@@ -56,36 +82,27 @@ def list_exports(call: Call) -> Answer:
     return page(((place, shown(call.services, item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export")
+@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export", find=_asked)
 def read_export(call: Call) -> Answer:
     """One export."""
-    return Answer(200, shown(call.services, config.get(call.services, call.domain, call.path["export_id"])))
+    return Answer(200, shown(call.services, call.found))
 
 
-@ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, raw=True)
+@ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, find=_asked,
+            read=_read_changes)  # fmt: skip
 def change_export(call: Call) -> Answer:
     """Replace the members that are given, whole; the result is judged as a new export would be."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
-    given = call.body
-    result = {**config.config_of(item), **given} if isinstance(given, dict) else given
-    catalog = attributes.catalog(call.services, call.domain)
-    judged = config.judged(result, PatchedExport, catalog, call.services, call.domain)
-    changed = config.replace(call.services, call.domain, item, judged)
-    if judged["schedule"] != config.config_of(item)["schedule"]:
+    item, result = call.found, call.body
+    changed = config.replace(call.services, call.domain, item, result)
+    if result["schedule"] != config.config_of(item)["schedule"]:
         schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
     return Answer(200, shown(call.services, changed))
 
 
-class PatchedExport(ExportBody):
-    """An export as a PATCH leaves it: `run` is no member of it."""
-
-    run: None = None  # type: ignore[assignment]
-
-
-@ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", status=204)
+@ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", find=_asked, status=204)
 def delete_export(call: Call) -> Answer:
     """Delete the export and free its title; its runs stay readable."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
+    item = call.found
     if config.config_of(item).get("schedule"):
         # First: once the row is gone, nothing would remember to remove it.
         schedules.remove(call.services, item["id"])
@@ -96,10 +113,10 @@ def delete_export(call: Call) -> Answer:
 
 
 @ROUTES.add("POST", "/v1/exports/{export_id}/runs", EDIT, "Run an export", body=RunBody, body_required=False,
-            status=202, creates="stored", waits=True)  # fmt: skip
+            find=_asked, status=202, creates="stored", waits=True)  # fmt: skip
 def start_run(call: Call) -> Answer:
     """Run the export again, whoever saved it."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
+    item = call.found
     run, headers = _started(call, item, call.seed.identifier("run"), call.body.as_of)
     return Answer(202, run, headers)
 
@@ -119,34 +136,38 @@ def waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
     return runs.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
 
 
-@ROUTES.add("GET", "/v1/exports/{export_id}/runs", READ, "List the runs of an export", query=("limit", "cursor"))
+def _asked_or_ran(call: Call) -> None:
+    if not call.services.store.query(f"runs/{call.domain}/{call.path['export_id']}", limit=1):
+        _asked(call)
+
+
+@ROUTES.add("GET", "/v1/exports/{export_id}/runs", READ, "List the runs of an export", find=_asked_or_ran,
+            query=("limit", "cursor"))  # fmt: skip
 def list_runs(call: Call) -> Answer:
     """The export's runs, newest first; those of a deleted export too."""
     export_id = call.path["export_id"]
     pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
-    if not pointers:
-        config.get(call.services, call.domain, export_id)
     found = call.services.store.get_many([runs.place(call.domain, run_id) for run_id, _ in pointers])
     return page(((run["id"], runs.shown(call.services, run)) for run in found if run), after)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", waits=True)
+@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", find=_asked_run, waits=True)
 def read_run(call: Call) -> Answer:
     """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
-    run, headers = waited(call, runs.get(call.services, call.domain, call.path["run_id"]))
+    run, headers = waited(call, call.found)
     return Answer(200, run, headers)
 
 
-@ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", status=202)
+@ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", find=_asked_run, status=202)
 def cancel_run(call: Call) -> Answer:
     """End a run that has not ended yet."""
     return Answer(202, runs.shown(call.services, runs.cancel(call.services, call.domain, call.path["run_id"])))
 
 
-@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", status=204)
+@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", find=_asked_run, status=204)
 def delete_run(call: Call) -> Answer:
     """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
-    run = runs.get(call.services, call.domain, call.path["run_id"])
+    run = call.found
     if not runs.ended(run):
         try:
             run = runs.cancel(call.services, call.domain, run["id"])
@@ -158,10 +179,11 @@ def delete_run(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}/codebook", READ, "Read the codebook of a run", query=("format",))
+@ROUTES.add("GET", "/v1/runs/{run_id}/codebook", READ, "Read the codebook of a run", find=_asked_run,
+            query=("format",))  # fmt: skip
 def read_codebook(call: Call) -> Answer:
     """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
-    run = runs.get(call.services, call.domain, call.path["run_id"])
+    run = call.found
     if run["status"] == "expired":
         raise Gone("The run's file was deleted, and its codebook with it.")
     if run["status"] != "completed":

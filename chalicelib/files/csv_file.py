@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def write(
         cells = [f"coalesce({cells[0]}, '')"]
     delimiter = options.delimiter
     target = Gzip(sink) if options.compression == "gzip" else sink
-    target.write(header(columns, options))
+    target.write(header(columns, options, zone))
     send_copy(
         con,
         rendered(list(enumerate(cells)), source(con, columns)),
@@ -67,13 +68,28 @@ def write(
     return losses(columns, measured) + (_blank_lines(columns[0], measured[0]) if alone else [])
 
 
-def header(columns: Sequence[Column], options: "CsvOptions") -> bytes:
+def header(columns: Sequence[Column], options: "CsvOptions", zone: str) -> bytes:
     """The byte order mark, when asked for, and the header row."""
-    names = [(options.header == "labels" and column.label) or column.name for column in columns]
+    names = _labels(columns, zone) if options.header == "labels" else [column.name for column in columns]
     line = io.StringIO()
     row = csv.writer(line, delimiter=options.delimiter, lineterminator="\n")
     row.writerow([guarded(name) for name in names] if options.formula_guard else names)
     return (codecs.BOM_UTF8 if options.bom else b"") + line.getvalue().encode()
+
+
+def _labels(columns: Sequence[Column], zone: str) -> list[str]:
+    """The columns' labels, each once: all that are the same get their name in brackets. An instant's names the zone."""
+    shown = [column.label or column.name for column in columns]
+    alike = set(range(len(columns)))
+    marked: set[int] = set()
+    while alike:
+        final = [f"{label} ({zone})" if columns[n].type == "datetime" else label for n, label in enumerate(shown)]
+        times = Counter(final)
+        alike = {n for n, label in enumerate(final) if times[label] > 1} - marked
+        for n in alike:
+            shown[n] = f"{shown[n]} ({columns[n].name})"
+        marked |= alike
+    return final
 
 
 def _limits_and_gaps(column: Column, expression: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from chalicelib.base.table import Column
 from chalicelib.files import csv_file, ndjson_file, parquet_file, spss_file
 from chalicelib.files.pipe import Sink
+from chalicelib.files.spss_rules import Promise
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,6 +80,8 @@ class Format:
     options: type[BaseModel]
     extension: Callable[[Any], str]
     media_type: Callable[[Any], str]
+    # As `write`, for formats whose dictionary is the same from run to run.
+    write_alike: Callable[..., tuple[list[str], Promise]] | None = None
 
 
 def _packed(kind: str, options: CsvOptions | NdjsonOptions) -> str:
@@ -101,6 +104,7 @@ FORMATS: dict[str, Format] = {
         SpssOptions,
         lambda options: ".zsav" if options.compressed else ".sav",
         lambda _options: "application/x-spss-sav",
+        spss_file.write_alike,
     ),
     "parquet": Format(
         parquet_file.write,

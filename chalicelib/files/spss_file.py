@@ -26,7 +26,20 @@ from chalicelib.files.cells import (
     within,
 )
 from chalicelib.files.pipe import Sink
-from chalicelib.files.spss_rules import EXACT_INTEGER, FIRST_DATE, TEXT_BYTES, Plan, Variable, plan
+from chalicelib.files.spss_rules import (
+    EXACT_INTEGER,
+    FIRST_DATE,
+    NOTHING,
+    SEGMENT,
+    SEGMENT_STEP,
+    TEXT_BYTES,
+    Plan,
+    Promise,
+    Variable,
+    plan,
+    segment_count,
+    short_name,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,8 +55,6 @@ _SYSTEM_MISSING = "-1.7976931348623157e308"
 _LARGEST = "1.797693134862315e308"
 _WORD = 8
 _SPACES = 0x2020202020202020
-# A text longer than this is stored in segments of 255 bytes, each padded to 256; the number of them counts by 252.
-_SEGMENT, _SEGMENT_STEP = 255, 252
 # What is packed at a time fits a processor's cache; what is queried at a time bounds the memory of wide tables.
 _PACKED_BYTES = 1 << 20
 _QUERIED_BYTES = 64 << 20
@@ -56,8 +67,10 @@ _BIAS = 100
 _LAST_CODE, _LITERAL, _BLANK, _ABSENT = 251, 253, 254, 255
 _SHOWN_WIDTH = 40
 _HEADER_BYTES = 176
-_EXTENSION, _END = 7, 999
-_RESPONSE_SETS, _LONG_NAMES = 7, 13
+_EXTENSION = 7
+_RESPONSE_SETS, _LONG_NAMES, _CASES = 7, 13, 16
+# Where the short name stands in the record of a variable.
+_VARIABLE, _NAME = 2, slice(24, 32)
 
 
 def write(
@@ -72,12 +85,28 @@ def write(
 
     Datetimes are the zone's wall clock, cut to seconds. Raises what the sink or the query raises.
     """
+    return write_alike(con, columns, options, zone, folder, sink)[0]
+
+
+def write_alike(
+    con: "duckdb.DuckDBPyConnection",
+    columns: Sequence[Column],
+    options: "SpssOptions",
+    zone: str,
+    folder: Path,
+    sink: Sink,
+    before: Promise = NOTHING,
+) -> tuple[list[str], Promise]:
+    """As `write`, with the dictionary that earlier files had; answers also what later ones are to keep."""
     measured = _measured(con, columns)
-    planned = plan(columns, measured, zone)
+    planned = plan(columns, measured, zone, before)
     rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
-    layout = Layout.of(planned.variables)
+    layout = Layout.of(planned.variables, [found.get("bytes") or 0 for found in measured])
     header = dictionary(planned, layout, rows, folder, compressed=options.compressed)
-    cells = [(variable.column, _cell(variable, columns, zone, measured)) for variable in planned.variables]
+    cells = [
+        (variable.column, _cell(variable, columns, zone, measured, filled))
+        for variable, filled in zip(planned.variables, layout.filled, strict=True)
+    ]
     blocks = _blocks(con, cells, source(con, columns), layout)
     if options.compressed:
         _send_compressed(header, blocks, layout, folder, sink)
@@ -85,7 +114,7 @@ def write(
         sink.write(header)
         for block in blocks:
             sink.write(block.tobytes())
-    return list(planned.warnings)
+    return list(planned.warnings), planned.promise
 
 
 def measurements(column: Column, expression: str) -> dict[str, str]:
@@ -106,7 +135,6 @@ def measurements(column: Column, expression: str) -> dict[str, str]:
                 "outside": f"count_if(NOT ({_fits(column, expression)}))",
                 "low": f"min({expression})",
                 "high": f"max({expression})",
-                "fractional": f"count_if({expression} <> trunc({expression}))",
             }
         case _:
             return limits(column, expression, FIRST_DATE)
@@ -144,11 +172,12 @@ def _fits(column: Column, expression: str) -> str:
     return within(column, expression, FIRST_DATE)
 
 
-def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Sequence[Measured]) -> str:
-    """The SQL of the variable's cells: a DOUBLE without nulls, or a VARCHAR padded to its place in the record."""
+def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Sequence[Measured], filled: int) -> str:
+    """The SQL of the variable's cells: a DOUBLE without nulls, or a VARCHAR padded to the `filled` bytes, if any."""
     column, found, expression = columns[variable.column], measured[variable.column], f"c{variable.column}"
     if variable.width:
-        return _text_cell(_codes_as_text(expression) if column.type == "choices" else expression, variable, found)
+        text = _codes_as_text(expression) if column.type == "choices" else expression
+        return _text_cell(text, variable.width, found, filled)
     match column.type:
         case "choices":
             value = f"CASE WHEN {expression} IS NOT NULL THEN list_contains({expression}, {variable.code})::INTEGER END"
@@ -164,46 +193,52 @@ def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Se
     return f"coalesce(({value})::DOUBLE, {_SYSTEM_MISSING})"
 
 
-def _text_cell(expression: str, variable: Variable, found: Measured) -> str:
+def _text_cell(expression: str, width: int, found: Measured, filled: int) -> str:
     clean = f"replace({expression}, chr(0), '')" if found["nuls"] else expression
-    if found.get("long"):
-        clean = f"CASE WHEN strlen({clean}) <= {TEXT_BYTES} THEN {clean} ELSE {_cut(clean)} END"
-    if variable.width > _SEGMENT:
+    if (found["bytes"] or 0) > width:
+        clean = f"CASE WHEN strlen({clean}) <= {width} THEN {clean} ELSE {_cut(clean, width)} END"
+    if not filled:
         return f"coalesce({clean}, '')"
-    place = _place(variable.width)
-    return f"coalesce({clean} || repeat(' ', {place} - strlen({clean})), {literal(' ' * place)})"
+    return f"coalesce({clean} || repeat(' ', {filled} - strlen({clean})), {literal(' ' * filled)})"
 
 
-def _cut(expression: str) -> str:
-    """The SQL of the longest start of a text that has at most 32,767 bytes, found by halving steps."""
-    steps = ", ".join(str(1 << power) for power in range(14, -1, -1))
-    fitting = f"CASE WHEN strlen(left({expression}, size + step)) <= {TEXT_BYTES} THEN size + step ELSE size END"
+def _cut(expression: str, size: int) -> str:
+    """The SQL of the longest start of a text that has at most so many bytes, found by halving steps."""
+    steps = ", ".join(str(1 << power) for power in range(size.bit_length() - 1, -1, -1))
+    fitting = f"CASE WHEN strlen(left({expression}, size + step)) <= {size} THEN size + step ELSE size END"
     return f"left({expression}, list_reduce([{steps}]::BIGINT[], lambda size, step: {fitting}, 0::BIGINT))"
 
 
 def _place(width: int) -> int:
     """The bytes that a variable takes in a record."""
-    if width > _SEGMENT:
-        segments = -(-width // _SEGMENT_STEP)
-        return (segments - 1) * 256 + _place(width - (segments - 1) * _SEGMENT_STEP)
+    if width > SEGMENT:
+        others = segment_count(width) - 1
+        return others * (SEGMENT + 1) + _place(width - others * SEGMENT_STEP)
     return -(-max(width, 1) // _WORD) * _WORD
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each variable stands in a record: `offsets` and `places` in bytes, `size` of the whole."""
+    """Where each variable stands in a record: `offsets` and `places` in bytes, `size` of the whole.
+
+    Of a text's place only the `filled` bytes are ever other than spaces; 0 where a value may go on in further segments.
+    """
 
     variables: tuple[Variable, ...]
     offsets: tuple[int, ...]
-    places: tuple[int, ...]
+    filled: tuple[int, ...]
     size: int
 
     @classmethod
-    def of(cls, variables: Sequence[Variable]) -> "Layout":
-        """The layout of these variables, one after the other."""
-        places = tuple(_place(variable.width) for variable in variables)
-        offsets = tuple(accumulate(places, initial=0))
-        return cls(tuple(variables), offsets[:-1], places, offsets[-1])
+    def of(cls, variables: Sequence[Variable], sizes: Sequence[int]) -> "Layout":
+        """The layout of these variables, one after the other; `sizes` are of each column's longest text, in bytes."""
+        offsets = tuple(accumulate((_place(variable.width) for variable in variables), initial=0))
+        longest = [min(sizes[variable.column], variable.width) for variable in variables]
+        filled = tuple(
+            _place(size) if variable.width and size <= SEGMENT else 0
+            for variable, size in zip(variables, longest, strict=True)
+        )
+        return cls(tuple(variables), offsets[:-1], filled, offsets[-1])
 
 
 def dictionary(planned: Plan, layout: Layout, rows: int, folder: Path, *, compressed: bool) -> bytes:
@@ -211,9 +246,10 @@ def dictionary(planned: Plan, layout: Layout, rows: int, folder: Path, *, compre
 
     pyreadstat takes the widths of texts from their values, so it writes one row of full widths, which is cut off. It is
     given short names of one shape, which can clash neither with each other nor with the names that it derives for the
-    segments of long texts; the real names, and the multiple response sets, which it cannot write, are put in after.
+    segments of long texts; the real names, those that IBM asks of segments, the number of cases, and the multiple
+    response sets, which it cannot write, are put in after.
     """
-    shorts = [f"V{_base36(at):0>4}" for at in range(len(planned.variables))]
+    shorts = [short_name(at) for at in range(len(planned.variables))]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "dictionary.sav"
         _write_one_row(planned.variables, shorts, path)
@@ -227,15 +263,7 @@ def dictionary(planned: Plan, layout: Layout, rows: int, folder: Path, *, compre
         head[:4] = b"$FL3"
         struct.pack_into("<i", head, 72, 2)
     long_names = {short: variable.name for short, variable in zip(shorts, planned.variables, strict=True)}
-    return bytes(head) + b"".join(_completed(content[:end], long_names, planned))
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
-    return digits
+    return bytes(head) + b"".join(_completed(content[:end], long_names, planned, rows))
 
 
 def _write_one_row(variables: Sequence[Variable], shorts: Sequence[str], path: Path) -> None:
@@ -265,16 +293,25 @@ def _missing_ranges(variable: Variable) -> list[Any]:
     return values
 
 
-def _completed(content: bytes, long_names: dict[str, str], planned: Plan) -> Iterator[bytes]:
-    """The records of the dictionary, with the real names in place of the short ones, and the response sets."""
+def _completed(content: bytes, long_names: dict[str, str], planned: Plan, rows: int) -> Iterator[bytes]:
+    """The records of the dictionary, with the real names, those of segments, the response sets and the count of rows.
+
+    IBM's library sees response sets only where they stand before the long names.
+    """
+    segments = iter([name for variable in planned.variables for name in variable.segments])
+    shorts = {name: short for short, name in long_names.items()}
     for kind, start, end in _records(content):
-        if kind == (_EXTENSION, _LONG_NAMES):
-            names = "\t".join(f"{short}={name}" for short, name in long_names.items()).encode()
-            yield _extension(_LONG_NAMES, names)
-            continue
-        if kind == (_END, 0) and planned.sets:
-            yield _extension(_RESPONSE_SETS, _response_sets(planned, {name: s for s, name in long_names.items()}))
-        yield content[start:end]
+        record = content[start:end]
+        if kind == (_VARIABLE, 0) and record[_NAME].decode().rstrip() not in long_names:
+            yield record[: _NAME.start] + next(segments).encode().ljust(_WORD) + record[_NAME.stop :]
+        elif kind == (_EXTENSION, _LONG_NAMES):
+            if planned.sets:
+                yield _extension(_RESPONSE_SETS, _response_sets(planned, shorts))
+            yield _extension(_LONG_NAMES, "\t".join(f"{short}={name}" for short, name in long_names.items()).encode())
+        elif kind == (_EXTENSION, _CASES):
+            yield record[:-_WORD] + struct.pack("<q", rows)
+        else:
+            yield record
 
 
 def _response_sets(planned: Plan, shorts: dict[str, str]) -> bytes:
@@ -292,14 +329,14 @@ def _extension(subtype: int, data: bytes) -> bytes:
 
 
 def _records(content: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """Each record of a dictionary after its header: its type and subtype, its start and its end."""
+    """Each record of a dictionary after its header: its type and subtype (-1: a text goes on), start and end."""
     start = _HEADER_BYTES
     while start < len(content):
         kind, first, second, third = struct.unpack_from("<4i", content.ljust(start + 16), start)
         end, subtype = start + 8, 0
         match kind:
             case 2:  # a variable: width, has a label, missing values, formats and name, then the label and the values
-                end = start + 32
+                end, subtype = start + 32, min(first, 0)
                 if second:
                     (size,) = struct.unpack_from("<i", content, end)
                     end += 4 + -(-size // 4) * 4
@@ -356,26 +393,26 @@ def _packed(batch: Any, layout: Layout) -> "Iterator[np.ndarray[Any, Any]]":
     """The records of one Arrow batch, about a megabyte at a time."""
     import numpy as np
 
-    columns = [_column(batch.child(at), variable, layout.places[at]) for at, variable in enumerate(layout.variables)]
+    columns = [_column(batch.child(at), variable, layout.filled[at]) for at, variable in enumerate(layout.variables)]
     step = max(_PACKED_BYTES // layout.size, 1)
     for first in range(0, batch.length, step):
         rows = min(step, batch.length - first)
         words = np.full((rows, layout.size // _WORD), np.uint64(_SPACES))
         numbers, content = words.view("<f8"), words.view("u1")
-        for variable, offset, place, column in zip(
-            layout.variables, layout.offsets, layout.places, columns, strict=True
+        for variable, offset, filled, column in zip(
+            layout.variables, layout.offsets, layout.filled, columns, strict=True
         ):
             at = offset // _WORD
-            if variable.width > _SEGMENT:
-                _scatter(content, offset, column, first)
+            if filled:
+                words[:, at : at + filled // _WORD] = column[first : first + rows]
             elif variable.width:
-                words[:, at : at + place // _WORD] = column[first : first + rows]
+                _scatter(content, offset, column, first)
             else:
                 numbers[:, at] = column[first : first + rows]
         yield words
 
 
-def _column(array: Any, variable: Variable, place: int) -> Any:
+def _column(array: Any, variable: Variable, filled: int) -> Any:
     """The values of an Arrow column: doubles (rows,), padded texts as words (rows, words), or offsets and bytes."""
     import numpy as np
 
@@ -383,10 +420,10 @@ def _column(array: Any, variable: Variable, place: int) -> Any:
     if not variable.width:
         return np.frombuffer(view.buffer(1), "<f8", array.length, array.offset * _WORD)
     offsets = np.frombuffer(view.buffer(1), "<i4", array.length + 1, array.offset * 4)
-    if variable.width > _SEGMENT:
+    if not filled:
         return offsets.tolist(), memoryview(view.buffer(2)).cast("B")
-    words = np.frombuffer(view.buffer(2), "<u8", array.length * place // _WORD, int(offsets[0]))
-    return words.reshape(array.length, place // _WORD)
+    words = np.frombuffer(view.buffer(2), "<u8", array.length * filled // _WORD, int(offsets[0]))
+    return words.reshape(array.length, filled // _WORD)
 
 
 def _scatter(content: "np.ndarray[Any, Any]", offset: int, column: tuple[list[int], memoryview], first: int) -> None:
@@ -397,10 +434,10 @@ def _scatter(content: "np.ndarray[Any, Any]", offset: int, column: tuple[list[in
     for row in range(content.shape[0]):
         begin, end = starts[first + row], starts[first + row + 1]
         target = row * record + offset
-        for piece in range(begin, end, _SEGMENT):
-            size = min(end - piece, _SEGMENT)
+        for piece in range(begin, end, SEGMENT):
+            size = min(end - piece, SEGMENT)
             flat[target : target + size] = texts[piece : piece + size]
-            target += _SEGMENT + 1
+            target += SEGMENT + 1
 
 
 def _send_compressed(

@@ -1,12 +1,15 @@
 """What SPSS asks of a data set, decided: names, labels, widths, formats and missing values, and what is lost by them.
 
 The limits are those of the SPSS manual; the file layout is PSPP's description of system files
-(https://www.gnu.org/software/pspp/pspp-dev/html_node/System-File-Format.html).
+(https://www.gnu.org/software/pspp/pspp-dev/html_node/System-File-Format.html). What IBM asks beyond it (the short names
+of segments, which names are the same) was measured with IBM's own input/output library, version 29.
 """
 
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from chalicelib.base.table import Choice, Column
@@ -20,8 +23,20 @@ TEXT_BYTES = 32_767
 FIRST_DATE, LAST_DATE = "1582-10-15", "9999-12-31"
 EXACT_INTEGER = 2**53
 
+# The widths of texts, and those in which numbers are shown. They come in steps, for SPSS joins two files only where
+# their texts are equally wide. None is a multiple of 252, for which IBM and ReadStat lay out the last segment unlike.
+TEXT_WIDTHS = (64, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, TEXT_BYTES)
+NUMBER_WIDTHS = (8, 12, 16, 20)
+# A text longer than this is stored in segments of 255 bytes, each padded to 256; the number of them counts by 252.
+SEGMENT, SEGMENT_STEP = 255, 252
+_SHORT_NAME_BYTES, _STEM_BYTES = 8, 5
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Lower-case letters whose upper case is newer than Unicode 10, which IBM's library knows: it leaves them as they are.
+_WITHOUT_UPPER_CASE = re.compile(
+    "[\u0282\u10d0-\u10ff\u1d8e\u2c5f\ua794\ua7b9-\ua7f6\U00010597-\U000105bc\U00016e60-\U00016e7f]"
+)
+
 _RESERVED = frozenset(["ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH"])
-_WIDEST_NUMBER = 20
 _DISCRETE_MISSING = 3
 
 
@@ -38,6 +53,7 @@ class Variable:
     """One variable of the file; `column` is the position of the column that it shows.
 
     `width` is in bytes, 0 for a number. `code` is set on the variables of a multiple choice: 1 where it was chosen.
+    `segments` are the short names of the segments of a very long text but the first.
     """
 
     name: str
@@ -49,6 +65,7 @@ class Variable:
     code: int | None = None
     value_labels: tuple[tuple[int, str], ...] = ()
     missing: Missing = Missing()
+    segments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +77,22 @@ class ResponseSet:
     variables: tuple[str, ...]
 
 
+# What earlier files of an export had: the name and the format of the variable of each column and, for a multiple
+# choice, code.
+type Promise = Mapping[tuple[str, int | None], tuple[str, str]]
+
+
+NOTHING: Promise = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole dictionary, and what the file cannot say of the data."""
+    """The whole dictionary, what the file cannot say of the data, and what later files are to keep."""
 
     variables: tuple[Variable, ...]
     sets: tuple[ResponseSet, ...]
     warnings: tuple[str, ...]
+    promise: Promise
 
 
 def cut(text: str, size: int) -> str:
@@ -93,27 +119,106 @@ def valid_name(stem: str, suffix: str = "") -> str:
     return (shortened + ending if ending else shortened.rstrip("._")) or "V"
 
 
-def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """A valid name for each (stem, suffix), no two alike without regard to case.
+def upper(text: str) -> str:
+    """The text in upper case as IBM's library writes it: letter by letter, so that "ß" stays."""
+    return "".join(map(_upper, text))
 
-    Names that are valid as they stand keep them; the others give way with `_2`, `_3` and so on, in file order.
+
+def _upper(letter: str) -> str:
+    if not _WITHOUT_UPPER_CASE.match(letter):
+        for changed in (letter.upper(), letter.title()):
+            if len(changed) == 1:
+                return changed
+    return letter
+
+
+def alike(name: str) -> str:
+    """What two names share when a reader takes them for the same: IBM by upper case, PSPP by case folding and NFKD."""
+    if name.isascii():
+        return name.lower()
+    folded = unicodedata.normalize("NFKD", upper(name)).casefold()
+    return unicodedata.normalize("NFKD", folded)
+
+
+def unique_names(
+    wanted: Sequence[tuple[str, str]], held: Sequence[str | None] = (), reserved: Collection[str] = ()
+) -> list[str]:
+    """A valid name for each (stem, suffix), no two `alike`, and none like a reserved one.
+
+    A name that is held already stays. Names that are valid as they stand keep them; the others give way with `_2`, `_3`
+    and so on, in file order.
     """
     proposed = [valid_name(*one) for one in wanted]
-    names = [""] * len(wanted)
-    taken: set[str] = set()
+    names = [name or "" for name in held] or [""] * len(wanted)
+    taken = {alike(name) for name in (*reserved, *names) if name}
     in_turn = sorted(range(len(wanted)), key=lambda at: proposed[at] != "".join(wanted[at]))
     # Where the search for a free number goes on, lest a thousand alike take a million steps.
     next_number: dict[str, int] = {}
     for at in in_turn:
-        name, key = proposed[at], proposed[at].casefold()
+        if names[at]:
+            continue
+        name, key = proposed[at], alike(proposed[at])
         number = next_number.get(key, 2)
-        while name.casefold() in taken:
+        while alike(name) in taken:
             name = valid_name(proposed[at], f"_{number}")
             number += 1
         next_number[key] = number
-        taken.add(name.casefold())
+        taken.add(alike(name))
         names[at] = name
     return names
+
+
+def short_name(position: int) -> str:
+    """The short name, of eight bytes at most, that the variable at this position has in the file."""
+    return f"V{_base36(position):0>4}"
+
+
+def segment_count(width: int) -> int:
+    """How many segments a text of this width is stored in."""
+    return -(-width // SEGMENT_STEP) if width > SEGMENT else 1
+
+
+def segment_names(
+    names: Sequence[str], widths: Sequence[int], first: Collection[int] = ()
+) -> dict[int, tuple[str, ...]]:
+    """The short names of the further segments of each very long text, by its position; those in `first` come first.
+
+    IBM's library puts segments together only by the rule with which it writes them: the first five bytes of the long
+    name in upper case, and a count in base 36. A text for which no such names are left has no entry.
+    """
+    taken = {alike(name) for name in names} | {alike(short_name(at)) for at in range(len(names))}
+    counts: dict[str, int] = {}
+    found: dict[int, tuple[str, ...]] = {}
+    long = (at for at, width in enumerate(widths) if width > SEGMENT)
+    for at in sorted(long, key=lambda at: (at not in first, at)):
+        stem = cut(upper(names[at]), _STEM_BYTES)
+        free, count = _free_names(stem, counts.get(stem, 0), segment_count(widths[at]) - 1, taken)
+        if free:
+            found[at], counts[stem] = free, count
+            taken.update(map(alike, free))
+    return found
+
+
+def _free_names(stem: str, count: int, wanted: int, taken: Collection[str]) -> tuple[tuple[str, ...], int]:
+    """So many free names from this count on, and the next count; no name when there are not so many."""
+    free: list[str] = []
+    room = 36 ** (_SHORT_NAME_BYTES - len(stem.encode()))
+    while len(free) < wanted:
+        if count >= room:
+            return (), count
+        name = stem + _base36(count)
+        count += 1
+        if alike(name) not in taken:
+            free.append(name)
+    return tuple(free), count
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number or not digits:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
 
 
 def missing_of(choices: Sequence[Choice]) -> tuple[Missing, tuple[int, ...]]:
@@ -132,39 +237,114 @@ def missing_of(choices: Sequence[Choice]) -> tuple[Missing, tuple[int, ...]]:
 
 
 def number_format(low: float | None, high: float | None, decimals: int) -> str:
-    """The print format of numbers between `low` and `high`: F8 with the decimals, wider when they need it."""
-    if low is None or high is None:
-        return f"F8.{decimals}"
-    digits = max(len(f"{bound:.{decimals}f}") for bound in (low, high))
-    width = min(max(8, digits, decimals + 2), _WIDEST_NUMBER)
+    """The print format of numbers between `low` and `high`: F8 with the decimals, in steps wider when they need it."""
+    bounds = [bound for bound in (low, high) if bound is not None]
+    digits = max((len(f"{bound:.{decimals}f}") for bound in bounds), default=0)
+    width = _step(max(digits, decimals + 2), NUMBER_WIDTHS)
     return f"F{width}.{min(decimals, width - 2)}"
 
 
-def plan(columns: Sequence[Column], measured: Sequence[Mapping[str, Any]], zone: str) -> Plan:
+def text_width(size: int, limit: int = 0) -> int:
+    """The width, in bytes, of a text whose longest value has `size` bytes; `limit`: that of its kind, if any."""
+    return limit if limit and size <= limit else _step(size, TEXT_WIDTHS)
+
+
+def _step(size: int, steps: Sequence[int]) -> int:
+    return next((step for step in steps if step >= size), steps[-1])
+
+
+def plan(
+    columns: Sequence[Column], measured: Sequence[Mapping[str, Any]], zone: str, before: Promise = NOTHING
+) -> Plan:
     """The dictionary for these columns.
 
-    `measured` holds for each column what `spss_file.measurements` asks for; `zone` is named in labels of datetimes.
-    Names depend on the columns alone, so that they are the same on each run.
+    `measured` holds for each column what `spss_file.measurements` asks for; `zone` is named in labels of datetimes;
+    `before` is what earlier files had: names stay, widths only grow. Names depend on the columns alone, so that they
+    are the same on each run.
     """
     drafts = [
         (draft, suffix)
         for at, (column, found) in enumerate(zip(columns, measured, strict=True))
         for draft, suffix in _drafts(column, at, found)
     ]
-    names = unique_names([(columns[draft.column].name, suffix) for draft, suffix in drafts])
+    keys = [(columns[draft.column].name, draft.code) for draft, _ in drafts]
+    held = [before[key][0] if key in before else None for key in keys]
+    gone = [before[key][0] for key in before.keys() - set(keys)]
+    names = unique_names([(columns[draft.column].name, suffix) for draft, suffix in drafts], held, gone)
+    formats = [before[key][1] if key in before else None for key in keys]
+    sized = [_widened(draft, earlier) for (draft, _), earlier in zip(drafts, formats, strict=True)]
     warnings: list[str] = []
     variables: list[Variable] = []
-    for (draft, suffix), name in zip(drafts, names, strict=True):
-        column = columns[draft.column]
+    for sized_one, (_, suffix), name in zip(_segmented(sized, names, formats), drafts, names, strict=True):
+        column = columns[sized_one.column]
         label, is_cut = variable_label(
-            draft.label, column.name + suffix, name, zone if column.type == "datetime" else ""
+            sized_one.label, column.name + suffix, name, zone if column.type == "datetime" else ""
         )
         if is_cut:
             warnings.append(f"{column.name}: the label of {name} is cut to {LABEL_BYTES} bytes")
-        variables.append(replace(draft, name=name, label=label))
+        variables.append(replace(sized_one, name=name, label=label))
     for column, found in zip(columns, measured, strict=True):
         warnings.extend(_losses(column, found))
-    return Plan(tuple(variables), tuple(_sets(columns, variables)), tuple(warnings))
+    for variable, earlier, wanted in zip(variables, formats, sized, strict=True):
+        warnings.extend(_changes(columns[variable.column], variable, earlier, wanted.width))
+    promise = {**before, **{key: (one.name, one.format) for key, one in zip(keys, variables, strict=True)}}
+    return Plan(tuple(variables), tuple(_sets(columns, variables)), tuple(warnings), promise)
+
+
+def _widened(draft: Variable, earlier: str | None) -> Variable:
+    """The variable at least as wide as earlier files had it, if it was of the same kind."""
+    if earlier is None or draft.format[0] != earlier[0] or draft.format[0] not in "AF":
+        return draft
+    format = max(draft.format, earlier, key=_sizes)
+    return replace(draft, format=format, width=_sizes(format)[0] if draft.width else 0)
+
+
+def covers(promise: Promise, before: Promise) -> bool:
+    """Whether a file with this promise has every name of the one before, and is nowhere narrower."""
+    return all(
+        key in promise
+        and promise[key][0] == name
+        and (promise[key][1][0] != format[0] or format[0] not in "AF" or _sizes(promise[key][1]) >= _sizes(format))
+        for key, (name, format) in before.items()
+    )
+
+
+def _sizes(format: str) -> tuple[int, int]:
+    """The width and the decimals of an A or F format."""
+    width, _, decimals = format[1:].partition(".")
+    return int(width), int(decimals or 0)
+
+
+def _segmented(variables: Sequence[Variable], names: Sequence[str], formats: Sequence[str | None]) -> list[Variable]:
+    """The variables with the names of their segments; texts for which there are none are of one segment."""
+    widths = [variable.width for variable in variables]
+    first = {at for at, earlier in enumerate(formats) if earlier and earlier[0] == "A" and _sizes(earlier)[0] > SEGMENT}
+    found = segment_names(names, widths, first)
+    return [
+        replace(one, width=SEGMENT, format=f"A{SEGMENT}")
+        if one.width > SEGMENT and at not in found
+        else replace(one, segments=found.get(at, ()))
+        for at, one in enumerate(variables)
+    ]
+
+
+def _changes(column: Column, variable: Variable, earlier: str | None, wanted: int) -> Iterator[str]:
+    """Warnings of a variable that is wider than in earlier files, or narrower than its values."""
+    if wanted > variable.width:
+        yield (
+            f"{column.name}: texts are cut to {SEGMENT} bytes, because SPSS has no short names left for the segments "
+            "of so many very long texts whose names begin alike; give them names that differ in the first five letters"
+        )
+    if earlier is None or variable.format[0] != earlier[0] or variable.format == earlier:
+        return
+    if variable.width:
+        yield (
+            f"{column.name}: the text {variable.name} is {variable.width:,} bytes wide from this run on, "
+            f"{_sizes(earlier)[0]:,} before. SPSS joins this file with earlier ones (ADD FILES) after "
+            f"ALTER TYPE {variable.name} (A{variable.width}) in those"
+        )
+    else:
+        yield f"{column.name}: {variable.name} is shown as {variable.format} from this run on, as {earlier} before"
 
 
 def variable_label(label: str, original: str, name: str, zone: str) -> tuple[str, bool]:
@@ -198,7 +378,7 @@ def _drafts(column: Column, at: int, found: Mapping[str, Any]) -> Iterator[tuple
     draft = Variable("", column.label, at, "F8.0", "scale")
     match column.type:
         case "text" | "choices":
-            width = min(max(found["bytes"] or 0, 1), TEXT_BYTES)
+            width = text_width(found["bytes"] or 0, column.bytes)
             draft = replace(draft, format=f"A{width}", width=width, measure="nominal")
         case "boolean":
             draft = replace(draft, measure="nominal", value_labels=((0, "false"), (1, "true")))
@@ -208,7 +388,8 @@ def _drafts(column: Column, at: int, found: Mapping[str, Any]) -> Iterator[tuple
         case "integer":
             draft = replace(draft, format=number_format(found["low"], found["high"], 0))
         case "number":
-            decimals = column.decimals if column.decimals is not None else 2 if found["fractional"] else 0
+            # Not fewer where all are whole: tomorrow's may not be.
+            decimals = 2 if column.decimals is None else column.decimals
             draft = replace(draft, format=number_format(found["low"], found["high"], decimals))
         case "date":
             draft = replace(draft, format="DATE11")

@@ -58,11 +58,15 @@ def create_import(call: Call) -> Answer:
     return Answer(201, {"id": import_id, "status": "created", "upload": upload})
 
 
-@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", status=202)
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["import_id"])
+
+
+@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", find=_asked, status=202)
 def start_import(call: Call) -> Answer:
     """Have the file read in the background; starting again changes nothing. Conflict when nothing was uploaded."""
     services = call.services
-    item = get(services, call.domain, call.path["import_id"])
+    item = call.found
     if item["status"] == "created":
         if services.bucket.size(uploaded(call.domain, item["id"])) is None:
             raise Conflict("Nothing was uploaded yet: PUT the file to the import's upload URL first.")
@@ -77,10 +81,10 @@ def list_imports(call: Call) -> Answer:
     return page(((position, shown(call.services, item)) for position, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import")
+@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import", find=_asked)
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
-    return Answer(200, shown(call.services, get(call.services, call.domain, call.path["import_id"])))
+    return Answer(200, shown(call.services, call.found))
 
 
 def place(domain: str, import_id: str) -> tuple[str, str]:
@@ -215,11 +219,12 @@ def _carry_out(services: Services, item: Item, owner: str) -> None:
         outcome = "failed" if _fail(services, leased, "unreadable", reason.detail) else "superseded"
     except Superseded:
         outcome = "superseded"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("import attempt failed", **log, **telemetry.failure(error))
         now = instants.text(services.now())
+        telemetry.count("AttemptsFailed")
         services.store.update((item["pk"], item["sk"]), {"lease_until": now, "due_at": now}, when=_ours(leased))
-        raise
+        return
     telemetry.record("import ended", **log, outcome=outcome)
     ended = get(services, item["domain"], item["id"])
     if ended["status"] not in RUNNING:
@@ -270,7 +275,7 @@ def _attempt(services: Services, item: Item) -> bool:
             catalog = attributes.catalog(services, item["domain"])
             outcome = _read(services, item, catalog, folder, beat)
             if attributes.mark_data(services, item["domain"], catalog, outcome.attributes):
-                return _store(services, item, outcome)
+                return _store(services, item, outcome, beat)
         raise RuntimeError("the attributes are being changed by others")
 
 
@@ -287,7 +292,7 @@ def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: 
     return reader.read(asked, folder, beat)
 
 
-def _store(services: Services, item: Item, outcome: reader.Outcome) -> bool:
+def _store(services: Services, item: Item, outcome: reader.Outcome, beat: "Beat") -> bool:
     """Store the rows under keys of our own, then the one commit that makes them count and the import completed."""
     domain, fence = item["domain"], item["fence"]
     key = layout.imported(domain, item["kind"], item["accepted"], fence)
@@ -315,6 +320,8 @@ def _store(services: Services, item: Item, outcome: reader.Outcome) -> bool:
         pointer = {"pk": f"lake/{domain}", "sk": f"import/{item['accepted']}", "kind": item["kind"]}
         writes.append(Write(put={**pointer, "key": key, "bytes": size}))
         accept.want(services, domain, accept.IN)
+    # The last beat is over: it and the commit would be in each other's way.
+    beat.end()
     if services.store.transact(writes) is None:
         return True
     found = get(services, domain, item["id"])
@@ -391,6 +398,17 @@ class Beat:
         self.item = item
         self.percent = 0
         self.is_superseded = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_over, name="heartbeat", daemon=True)
+
+    def begin(self) -> None:
+        """Renew in the background from now on."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """No beat comes after this; again changes nothing."""
+        self._over.set()
+        self._thread.join()
 
     def at(self, percent: int) -> None:
         """The attempt is so far; Superseded when it is known to be ours no more."""
@@ -404,22 +422,19 @@ class Beat:
         if self.services.store.update((self.item["pk"], self.item["sk"]), changes, when=_ours(self.item)) is None:
             self.is_superseded = True
 
+    def _renew_until_over(self) -> None:
+        while not self._over.wait(self.services.settings.heartbeat_seconds):
+            try:
+                self.renew()
+            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
+                telemetry.alarm("heartbeat failed", import_id=self.item["id"], **telemetry.failure(error))
+
 
 @contextmanager
 def _beating(services: Services, item: Item) -> Iterator[Beat]:
-    beat, stop = Beat(services, item), threading.Event()
-
-    def run() -> None:
-        while not stop.wait(services.settings.heartbeat_seconds):
-            try:
-                beat.renew()
-            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
-                telemetry.alarm("heartbeat failed", import_id=item["id"], **telemetry.failure(error))
-
-    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
-    thread.start()
+    beat = Beat(services, item)
+    beat.begin()
     try:
         yield beat
     finally:
-        stop.set()
-        thread.join()
+        beat.end()

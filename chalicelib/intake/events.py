@@ -59,14 +59,17 @@ class EventsBody(Body):
     events: Annotated[list[EventRow], Field(max_length=batches.MAX_ITEMS)]
 
 
-@ROUTES.add("POST", "/v1/events", INGEST, "Report events", body=EventsBody, raw=True, status=202,
+def _read(_: Call, value: Any) -> list[EventRow]:
+    return batches.read(value, "events", EventRow, check)
+
+
+@ROUTES.add("POST", "/v1/events", INGEST, "Report events", body=EventsBody, read=_read, status=202,
             creates="stored")  # fmt: skip
 def report_events(call: Call) -> Answer:
     """Accept a batch of events: durable when answered, or refused whole."""
-    rows = batches.read(call.body, "events", EventRow, check)
-    if rows:
-        accept(call.services, call.domain, "events", call.seed.ulid(), [stored(row) for row in rows])
-    return Answer(202, {"accepted": len(rows)})
+    if call.body:
+        accept(call.services, call.domain, "events", call.seed.ulid(), [stored(row) for row in call.body])
+    return Answer(202, {"accepted": len(call.body)})
 
 
 def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:

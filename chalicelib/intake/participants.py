@@ -1,6 +1,7 @@
 """Participants in: whole rows, upserted by `participant_id`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -36,19 +37,34 @@ class ParticipantsBody(Body):
     participants: Annotated[list[ParticipantRow], Field(max_length=batches.MAX_ITEMS)]
 
 
-@ROUTES.add("POST", "/v1/participants", INGEST, "Report participants", body=ParticipantsBody, raw=True, status=202,
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The rows of a request's value, as they were judged by a catalogue."""
+
+    value: Any
+    catalog: Catalog
+    rows: list[ParticipantRow]
+
+
+def _read(call: Call, value: Any) -> _Batch:
+    catalog = attributes.catalog(call.services, call.domain)
+    return _Batch(value, catalog, batches.read(value, "participants", ParticipantRow, check_of(catalog)))
+
+
+@ROUTES.add("POST", "/v1/participants", INGEST, "Report participants", body=ParticipantsBody, read=_read, status=202,
             creates="stored")  # fmt: skip
 def report_participants(call: Call) -> Answer:
     """Accept a batch of whole rows: durable when answered, or refused whole."""
+    batch: _Batch = call.body
     for _ in range(3):
-        catalog = attributes.catalog(call.services, call.domain)
-        rows = batches.read(call.body, "participants", ParticipantRow, check_of(catalog))
+        catalog, rows = batch.catalog, batch.rows
         stored = [stored_row(row, catalog, instants.text(call.services.now())) for row in rows]
         used = {name for row in stored for name in row["attributes"]}
         if attributes.mark_data(call.services, call.domain, catalog, used):
             if stored:
                 accept(call.services, call.domain, "participants", call.seed.ulid(), stored)
             return Answer(202, {"accepted": len(stored)})
+        batch = _read(call, batch.value)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
 

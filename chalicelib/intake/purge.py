@@ -13,13 +13,17 @@ from chalicelib.web.http import INGEST, Answer, Call, Routes
 ROUTES = Routes()
 
 
-@ROUTES.add("DELETE", "/v1/participants/{participant_id}/personal-data", INGEST, "Purge a participant", status=204)
+def _participant_id(call: Call) -> str:
+    if not batches.is_participant_id(call.path["participant_id"]):
+        raise NotFound
+    return call.path["participant_id"]
+
+
+@ROUTES.add("DELETE", "/v1/participants/{participant_id}/personal-data", INGEST, "Purge a participant",
+            find=_participant_id, status=204)  # fmt: skip
 def purge_participant(call: Call) -> Answer:
     """Make the participant purged for good; 404 for an id never seen, 204 as often as it is asked."""
-    participant_id = call.path["participant_id"]
-    if not batches.is_participant_id(participant_id):
-        raise NotFound
-    purge(call, participant_id)
+    purge(call, call.found)
     return Answer(204)
 
 

@@ -1,6 +1,7 @@
 """The life of a run: every change of its state is one conditional update, so that it ends exactly once."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Literal
@@ -143,8 +144,15 @@ def give_back(services: Services, run: Item) -> None:
     services.store.update((run["pk"], run["sk"]), {"lease_until": now, "due_at": now}, when=_ours(run))
 
 
-def complete(services: Services, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
-    """The one commit: the run is completed and its file visible, or neither; False when the run is ours no more."""
+class Moved(Exception):
+    """The run is still ours, but a condition of what was to be written with its end did not hold."""
+
+
+def complete(
+    services: Services, run: Item, file: dict[str, Any], warnings: list[str], also: Sequence[Write] = ()
+) -> bool:
+    """The one commit: the run is completed and its file visible (and what is written `also` is), or neither; False when
+    the run is ours no more, Moved when it is and `also` could not be written."""
     expires = run.get("expires_at") or instants.text(services.now() + timedelta(days=services.settings.link_days))
     changes = {
         "status": "completed",
@@ -158,7 +166,7 @@ def complete(services: Services, run: Item, file: dict[str, Any], warnings: list
         "due_kind": "announce",
         "due_at": instants.text(services.now()),
     }
-    return _end(services, run, changes)
+    return _end(services, run, changes, also)
 
 
 def _warnings(run: Item) -> list[str]:
@@ -180,11 +188,18 @@ def fail(services: Services, run: Item, code: str, detail: str) -> bool:
     return _end(services, run, {"status": "failed", "error": error, "phase": "done", **due})
 
 
-def _end(services: Services, run: Item, changes: dict[str, Any]) -> bool:
+def _end(services: Services, run: Item, changes: dict[str, Any], also: Sequence[Write] = ()) -> bool:
     changes = {**changes, "finished_at": instants.text(services.now())}
-    if services.store.update((run["pk"], run["sk"]), changes, when=_ours(run)) is not None:
+    key = (run["pk"], run["sk"])
+    if also:
+        done = services.store.transact([Write(update=key, set=changes, when=_ours(run)), *also]) is None
+    else:
+        done = services.store.update(key, changes, when=_ours(run)) is not None
+    if done:
         return True
-    found = services.store.get(run["pk"], run["sk"]) or {}
+    found = services.store.get(*key) or {}
+    if also and found.get("fence") == run["fence"] and found.get("status") == "processing":
+        raise Moved
     return bool(found.get("fence") == run["fence"] and found.get("status") == changes["status"])
 
 

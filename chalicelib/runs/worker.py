@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,10 @@ from chalicelib.base.table import Column, Table
 from chalicelib.exports.config import config_of
 from chalicelib.files import codebook
 from chalicelib.files.formats import FORMATS
+from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
-from chalicelib.runs import announce, downloads, drift, runs, slots
+from chalicelib.runs import announce, dictionaries, downloads, drift, runs, slots
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,10 +41,15 @@ class Unfinishable(Exception):
         self.detail = detail
 
 
+# How often a run's file is written, when other runs of its export were completed meanwhile with wider texts.
+_WRITTEN_ANEW = 5
+
+
 def work(services: Services, domain: str, run_id: str, owner: str) -> None:
     """Bring the run to its end, unless it has ended or another worker has it. `owner` names this invocation.
 
-    Raises when the attempt failed in a way that another may not: the lease is given back before.
+    An attempt that failed in a way that another may not gives its lease back, and the sweeper sends the run again: an
+    error raised here would only make Lambda slow down everybody's runs. Raises when not even that can be written.
     """
     run = runs.lease(services, domain, run_id, owner)
     if run is None:
@@ -61,10 +68,11 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
         outcome = "superseded"
     except Unfinishable as reason:
         outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
+        telemetry.count("AttemptsFailed")
         runs.give_back(services, run)
-        raise
+        return
     telemetry.record("run ended", **log, outcome=outcome)
     telemetry.count(f"Runs{outcome.capitalize()}")
     settle(services, domain, run_id)
@@ -81,18 +89,37 @@ def settle(services: Services, domain: str, run_id: str) -> None:
 
 
 def _attempt(services: Services, run: Item) -> str:
+    for _ in range(_WRITTEN_ANEW):
+        made = _made(services, run)
+        if _committed(services, run, made):
+            drift.remember(services, run, made.columns)
+            return "completed"
+    raise RuntimeError("other runs of the export keep changing what its SPSS files are like")
+
+
+def _made(services: Services, run: Item) -> "Made":
     beat = Heartbeat(services, run)
     with services.folder("run") as folder, beat.beating():
         try:
-            columns, file, warnings = _produce(services, run, folder, beat)
+            return _produce(services, run, folder, beat)
         except Exception as error:
             if beat.superseded.is_set():
                 raise Superseded from error
             raise _judged(error) from error
-    if runs.complete(services, run, file, warnings):
-        drift.remember(services, run, columns)
-        return "completed"
-    raise Superseded
+
+
+def _committed(services: Services, run: Item, made: "Made") -> bool:
+    """Complete the run, Superseded when it is ours no more; False when its file must be written anew: another run was
+    completed meanwhile, and texts are wider there."""
+    kept = made.kept
+    while covers(made.promise, kept.promise):
+        try:
+            if runs.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+                return True
+            raise Superseded
+        except runs.Moved:
+            kept = dictionaries.read(services, run)
+    return False
 
 
 def _judged(error: Exception) -> Exception:
@@ -105,8 +132,15 @@ def _judged(error: Exception) -> Exception:
     return error
 
 
-# What was made: the file's columns, the row of it, and the warnings.
-Made = tuple[tuple[Column, ...], dict[str, Any], list[str]]
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made: the file's columns, the row of it, the warnings, what was kept from earlier files and is now."""
+
+    columns: tuple[Column, ...]
+    file: dict[str, Any]
+    warnings: list[str]
+    kept: dictionaries.Kept
+    promise: Promise
 
 
 def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> Made:
@@ -157,7 +191,12 @@ def _write(
     upload = services.bucket.upload(key, media_type)
     sink = FileSink(upload, beat)
     try:
-        warnings = form.write(con, job.table.columns, options, config["timezone"], folder, sink)
+        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config["timezone"], folder, sink)
+        if form.write_alike:
+            kept = dictionaries.read(services, run)
+            warnings, promise = form.write_alike(*given, kept.promise)
+        else:
+            warnings, promise = form.write(*given), kept.promise
         beat.at("uploading", 97, rows_done=rows)
         upload.finish()
     except BaseException:
@@ -176,7 +215,7 @@ def _write(
         "media_type": media_type,
     }
     drifted = drift.warnings(services, run, job.table.columns)
-    return job.table.columns, file, [*job.warnings, *drifted, *warnings]
+    return Made(job.table.columns, file, [*job.warnings, *drifted, *warnings], kept, promise)
 
 
 class FileSink:

@@ -1,13 +1,16 @@
 """Idempotency-Key: the same key and body give the same answer without a second effect, also after a crash.
 
 A record is made before the effect and holds the seed of every identifier that the request makes. An attempt that
-died is carried out again with that seed, so that it finds what the first one already made.
+died is carried out again with that seed, so that it finds what the first one already made. Once the effect is done the
+record says what was answered, but for secrets, which are derived from the seed again: a repeat reads, and writes
+nothing, whatever has become of the thing since.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +24,7 @@ from chalicelib.web.http import Answer, Call, Endpoint
 KEPT = timedelta(days=7)
 # Longer than the gateway lets any request take: past it, the first attempt is dead.
 RUNNING = timedelta(seconds=60)
-# An item of the table takes 400 KB. A larger answer is made again, from the same seed.
+# An item of the table takes 400 KB. A larger answer lies beside its record, in parts of so many bytes.
 MAX_KEPT = 350_000
 # What tells of the effect; the others, such as Preference-Applied, tell of the one request.
 KEPT_HEADERS = ("Location",)
@@ -46,12 +49,11 @@ def perform(endpoint: Endpoint, call: Call, key: str, request_fingerprint: str) 
     services = call.services
     place = (f"idempotency/{call.domain}/{call.principal.key_id}", hashlib.sha256(key.encode()).hexdigest())
     record = _claimed(services, place, request_fingerprint, call.seed)
-    if isinstance(record, Answer):
-        return record
-    seeded = Seed(int(record["seed_ms"]), bytes.fromhex(record["seed_entropy"]))
-    again = Call(services, call.principal, call.path, call.query, call.headers, seeded, call.body)
+    seeded = replace(call, seed=Seed(int(record["seed_ms"]), bytes.fromhex(record["seed_entropy"])))
+    if "answer" in record:
+        return _given(endpoint, seeded, record)
     try:
-        answer = endpoint.act(again)
+        answer = endpoint.act(seeded)
     except Refusal:
         # A refusal had no effect: the key is free for the corrected request.
         services.store.delete(*place)
@@ -59,11 +61,12 @@ def perform(endpoint: Endpoint, call: Call, key: str, request_fingerprint: str) 
     except Exception:
         services.store.update(place, {"running_until": text(services.now())})
         raise
-    _keep(services, place, endpoint, answer)
+    _keep(seeded, record, answer, endpoint)
     return answer
 
 
-def _claimed(services: Services, place: tuple[str, str], asked: str, fresh: Seed) -> Item | Answer:
+def _claimed(services: Services, place: tuple[str, str], asked: str, fresh: Seed) -> Item:
+    """The request's record: one that is ours to carry out, or one that has its answer."""
     now = services.now()
     record = {
         "pk": place[0],
@@ -82,11 +85,11 @@ def _claimed(services: Services, place: tuple[str, str], asked: str, fresh: Seed
     return _taken_up(services, place, asked, found, now)
 
 
-def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Item, now: datetime) -> Item | Answer:
+def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Item, now: datetime) -> Item:
     if found["fingerprint"] != asked:
         raise invalid("", "conflict", "this Idempotency-Key was used before with another request")
     if "answer" in found:
-        return Answer(int(found["status"]), json.loads(found["answer"]), json.loads(found.get("headers", "{}")))
+        return found
     if "status" not in found and parse(found["running_until"]) > now:
         raise Conflict("The first request with this Idempotency-Key still runs.")
     taken = services.store.update(
@@ -99,10 +102,40 @@ def _taken_up(services: Services, place: tuple[str, str], asked: str, found: Ite
     return taken
 
 
-def _keep(services: Services, place: tuple[str, str], endpoint: Endpoint, answer: Answer) -> None:
-    changes: dict[str, Any] = {"status": answer.status, "running_until": text(services.now())}
-    kept = json.dumps(answer.body, ensure_ascii=False)
-    if endpoint.creates == "stored" and len(kept.encode()) <= MAX_KEPT:
-        changes["answer"] = kept
-        changes["headers"] = json.dumps({name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers})
-    services.store.update(place, changes)
+def _keep(call: Call, record: Item, answer: Answer, endpoint: Endpoint) -> None:
+    """Set down that the effect is done, and what was answered."""
+    store, place = call.services.store, (record["pk"], record["sk"])
+    secret = endpoint.secret(call, answer.body) if endpoint.secret else {}
+    body = {name: value for name, value in answer.body.items() if name not in secret} if secret else answer.body
+    kept = json.dumps(body, ensure_ascii=False)
+    changes: dict[str, Any] = {"status": answer.status, "running_until": text(call.services.now())}
+    changes["headers"] = json.dumps({name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers})
+    if len(kept.encode()) > MAX_KEPT:
+        changes["parts"] = _put_apart(call.services, record, kept.encode())
+        kept = ""
+    changes["answer"] = kept
+    # Who was overtaken has the same answer to give, and leaves it to the other to set it down.
+    store.update(place, changes, when=Attr("running_until").eq(record["running_until"]))
+
+
+def _put_apart(services: Services, record: Item, kept: bytes) -> list[str]:
+    """Store an answer's bytes beside its record; the sort keys of the parts, which no other attempt writes."""
+    places: list[str] = []
+    for start in range(0, len(kept), MAX_KEPT):
+        sk = f"{record['sk']}/{record['running_until']}/{len(places)}"
+        part = {"pk": record["pk"], "sk": sk, "expires": record["expires"], "part": kept[start : start + MAX_KEPT]}
+        services.store.put(part)
+        places.append(sk)
+    return places
+
+
+def _given(endpoint: Endpoint, call: Call, record: Item) -> Answer:
+    """What was answered before: nothing is written, and nothing but the record is read."""
+    kept = record["answer"].encode()
+    if "parts" in record:
+        found = call.services.store.get_many([(record["pk"], sk) for sk in record["parts"]])
+        kept = b"".join(part["part"] for part in found if part is not None)
+    body = json.loads(kept)
+    if endpoint.secret:
+        body = {**body, **endpoint.secret(call, body)}
+    return Answer(int(record["status"]), body, json.loads(record["headers"]))

@@ -51,7 +51,7 @@ def post(services: Services, announcement: Announcement) -> None:
 def post_test(services: Services, domain: str, webhook_id: str, ulid: str) -> Item:
     """Put a `webhook.test` into the outbox of one endpoint."""
     now = instants.text(services.now())
-    body = json.dumps({"type": "webhook.test", "timestamp": now, "success": True, "url": None, "data": {}})
+    body = compact({"type": "webhook.test", "timestamp": now, "success": True, "url": None, "data": {}})
     item = {"id": f"dlv_{ulid}_test", "domain": domain, "event": "webhook.test", "body": body}
     return _post(services, {**item, "endpoint_id": webhook_id})
 
@@ -129,4 +129,9 @@ def _encoded(announcement: Announcement, run: Mapping[str, Any]) -> str:
         "url": file["download_url"] if file else None,
         "data": {"run": run, "export": {"id": announcement.run["export_id"], "title": announcement.run["title"]}},
     }
-    return json.dumps(body, ensure_ascii=False)
+    return compact(body)
+
+
+def compact(body: Mapping[str, Any]) -> str:
+    """The body as it is signed and sent, byte for byte: JSON without a space between its parts."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

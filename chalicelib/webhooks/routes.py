@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -11,10 +12,9 @@ from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, Invalid, NotFound, invalid
-from chalicelib.base.ids import Seed
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.services import Services
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, validated
 from chalicelib.webhooks import outbox
 from chalicelib.webhooks.call import refusal_now
 
@@ -40,10 +40,11 @@ class WebhookBody(Body):
 class WebhookPatch(Body):
     """What `PATCH /v1/webhooks/{id}` takes: the members to replace; `enabled` also ends an automatic disabling."""
 
-    url: Url | None = None
+    # None stands for a member that is not given; null itself is refused where it has no meaning.
+    url: Url = None  # type: ignore[assignment]
     events: Events | None = None
     description: Description | None = None
-    enabled: bool | None = None
+    enabled: bool = None  # type: ignore[assignment]
 
 
 def place(domain: str, webhook_id: str) -> tuple[str, str]:
@@ -72,23 +73,39 @@ def shown(item: Item) -> dict[str, Any]:
     }
 
 
-def _secret(services: Services, seed: Seed, webhook_id: str) -> str:
+def _secret(call: Call, webhook_id: str) -> str:
     # Derived from the request's random bits, so that its repeat is answered with the same secret.
-    raw = hmac.digest(services.key("webhook-secrets"), seed.entropy + webhook_id.encode(), hashlib.sha256)
+    key = call.services.key("webhook-secrets")
+    raw = hmac.digest(key, call.seed.entropy + webhook_id.encode(), hashlib.sha256)
     return "whsec_" + base64.b64encode(raw).decode()
 
 
-def _check_url(services: Services, url: str) -> None:
-    refusal = refusal_now(url, allow_local=services.settings.local)
-    if refusal is not None:
-        raise Invalid([refusal.below("/url")])
+def _secret_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"secret": _secret(call, answer["id"])}
 
 
-@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, status=201, creates="remade")
+def _url_faults(services: Services, given: Mapping[str, Any]) -> list[Fault]:
+    refusal = refusal_now(given["url"], allow_local=services.settings.local) if "url" in given else None
+    return [refusal.below("/url")] if refusal else []
+
+
+def _read_new(call: Call, value: Any) -> WebhookBody:
+    return validated(WebhookBody, value, lambda given: _url_faults(call.services, given))
+
+
+def _read_changes(call: Call, value: Any) -> WebhookPatch:
+    return validated(WebhookPatch, value, lambda given: _url_faults(call.services, given))
+
+
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["webhook_id"])
+
+
+@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, read=_read_new,
+            status=201, creates="stored", secret=_secret_member)  # fmt: skip
 def create_webhook(call: Call) -> Answer:
     """A new endpoint; its `secret` is shown here and on rotation only."""
     services, body = call.services, call.body
-    _check_url(services, body.url)
     webhook_id = call.seed.identifier("whk")
     pk, sk = place(call.domain, webhook_id)
     room = Attr("webhooks").not_exists() | Attr("webhooks").size().lt(MAX_WEBHOOKS)
@@ -104,12 +121,13 @@ def create_webhook(call: Call) -> Answer:
         "description": body.description or "",
         "enabled": True,
         "disabled_reason": None,
-        "secret": _secret(services, call.seed, webhook_id),
+        "secret": _secret(call, webhook_id),
+        "rotation": call.seed.milliseconds,
         "created_at": instants.text(services.now()),
     }
     if not services.store.put_new(item):
         item = get(services, call.domain, webhook_id)
-    return Answer(201, {**shown(item), "secret": item["secret"]})
+    return Answer(201, {**shown(item), "secret": _secret(call, webhook_id)})
 
 
 @ROUTES.add("GET", "/v1/webhooks", READ, "List webhook endpoints", query=("limit", "cursor"))
@@ -119,28 +137,26 @@ def list_webhooks(call: Call) -> Answer:
     return page(((place, shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint")
+@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint", find=_asked)
 def read_webhook(call: Call) -> Answer:
     """One endpoint."""
-    return Answer(200, shown(get(call.services, call.domain, call.path["webhook_id"])))
+    return Answer(200, shown(call.found))
 
 
-@ROUTES.add("PATCH", "/v1/webhooks/{webhook_id}", EDIT, "Change a webhook endpoint", body=WebhookPatch)
+@ROUTES.add("PATCH", "/v1/webhooks/{webhook_id}", EDIT, "Change a webhook endpoint", body=WebhookPatch, find=_asked,
+            read=_read_changes)  # fmt: skip
 def change_webhook(call: Call) -> Answer:
     """Replace the members that are given."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     body: WebhookPatch = call.body
     changes: dict[str, Any] = {}
     if "url" in body.model_fields_set:
-        _check_url(call.services, body.url or "")
         changes["url"] = body.url
     if "events" in body.model_fields_set:
         changes["events"] = json.dumps(body.events or EVENTS)
     if "description" in body.model_fields_set:
         changes["description"] = body.description or ""
     if "enabled" in body.model_fields_set:
-        if body.enabled is None:
-            raise invalid("/enabled", "wrong_type", "must be true or false", expected=["boolean"])
         changes |= {"enabled": body.enabled, "disabled_reason": None}
     if not changes:
         return Answer(200, shown(item))
@@ -151,53 +167,69 @@ def change_webhook(call: Call) -> Answer:
     return Answer(200, shown(changed))
 
 
-@ROUTES.add("DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", status=204)
+@ROUTES.add("DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", find=_asked, status=204)
 def delete_webhook(call: Call) -> Answer:
     """Delete the endpoint; what was to be delivered to it is not any more."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     call.services.store.delete(item["pk"], item["sk"])
     call.services.store.take_from_set((f"webhooks/{call.domain}", "webhooks"), "webhooks", item["id"])
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", creates="remade")
+@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", find=_asked,
+            creates="stored", secret=_secret_member)  # fmt: skip
 def rotate_secret(call: Call) -> Answer:
     """A new secret; the old one signs beside it for 24 hours more."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
-    fresh = _secret(call.services, call.seed, item["id"])
-    if item["secret"] != fresh:
-        until = instants.text(call.services.now() + OVERLAP)
-        changes = {"secret": fresh, "old_secret": item["secret"], "old_secret_until": until}
-        unchanged = Attr("secret").eq(item["secret"])
-        changed = call.services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
-        if changed is None:
-            raise Conflict("The secret was rotated at the same moment; ask again.")
-        item = changed
-    return Answer(200, {**shown(item), "secret": item["secret"]})
+    item = call.found
+    fresh = _secret(call, item["id"])
+    if fresh not in (item["secret"], item.get("old_secret")):
+        item = _rotated(call, item, fresh)
+    return Answer(200, {**shown(item), "secret": fresh})
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/test", EDIT, "Send a test event", status=202, creates="stored")
+def _rotated(call: Call, item: Item, fresh: str) -> Item:
+    if item.get("rotation", 0) > call.seed.milliseconds:
+        # This request may have been carried out in part long ago: its secret may have been replaced for a reason.
+        raise Conflict("The secret was rotated again since this request was first sent; rotate it anew.")
+    until = instants.text(call.services.now() + OVERLAP)
+    secrets = {"secret": fresh, "old_secret": item["secret"], "old_secret_until": until}
+    changes = {**secrets, "rotation": call.seed.milliseconds}
+    unchanged = Attr("secret").eq(item["secret"])
+    changed = call.services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
+    if changed is None:
+        raise Conflict("The secret was rotated at the same moment; ask again.")
+    return changed
+
+
+@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/test", EDIT, "Send a test event", find=_asked, status=202,
+            creates="stored")  # fmt: skip
 def send_test(call: Call) -> Answer:
     """Send a `webhook.test` event to the endpoint, signed like any other."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     made = outbox.post_test(call.services, call.domain, item["id"], call.seed.ulid())
     return Answer(202, outbox.shown(made))
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}/deliveries", READ, "List a webhook's deliveries",
+@ROUTES.add("GET", "/v1/webhooks/{webhook_id}/deliveries", READ, "List a webhook's deliveries", find=_asked,
             query=("limit", "cursor"))  # fmt: skip
 def list_deliveries(call: Call) -> Answer:
     """What was sent to the endpoint, newest first, with every attempt; never a link or a secret."""
-    get(call.services, call.domain, call.path["webhook_id"])
     items, after = listing(call, f"deliveries/{call.domain}/{call.path['webhook_id']}", "")
     return page(((place, outbox.shown(item)) for place, item in items), after)
 
 
+def _delivery(call: Call) -> Item:
+    webhook = _asked(call)
+    delivery = call.services.store.get(f"deliveries/{call.domain}/{webhook['id']}", call.path["delivery_id"])
+    if delivery is None:
+        raise NotFound
+    return delivery
+
+
 @ROUTES.add("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", EDIT, "Deliver again",
-            status=202)  # fmt: skip
+            find=_delivery, status=202)  # fmt: skip
 def redeliver(call: Call) -> Answer:
     """Send a delivery again, with the id that it had, whatever came of it before."""
-    get(call.services, call.domain, call.path["webhook_id"])
     made = outbox.post_again(call.services, call.domain, call.path["webhook_id"], call.path["delivery_id"])
     return Answer(202, outbox.shown(made))
 

@@ -32,6 +32,10 @@ CREDENTIALS = {
 }
 
 
+# What gives the client of a service by its name.
+Clients = Callable[[str], Any]
+
+
 class UnknownResource(Exception):
     """A template has a resource that the local stack neither creates nor knows to leave out."""
 
@@ -122,7 +126,7 @@ def _client(service: str, endpoint: str) -> Any:
     return session.client(service, endpoint_url=endpoint, config=config)
 
 
-def created(cloud: Cloud, scope: Scope) -> Scope:
+def created(clients: Clients, scope: Scope) -> Scope:
     """Create the template's resources, each after those that it refers to; the scope then knows them all."""
     waiting = {
         name: resource for name, resource in scope.template["Resources"].items() if _wanted(name, resource, scope)
@@ -134,7 +138,7 @@ def created(cloud: Cloud, scope: Scope) -> Scope:
                 properties = scope.resolved(resource.get("Properties", {}))
             except KeyError:
                 continue
-            made = CREATORS[resource["Type"]](cloud, name, properties)
+            made = CREATORS[resource["Type"]](clients, name, properties)
             scope.ids[name] = made.id
             scope.attributes.update({f"{name}.{key}": value for key, value in made.attributes.items()})
             del waiting[name]
@@ -155,8 +159,8 @@ def _wanted(name: str, resource: Mapping[str, Any], scope: Scope) -> bool:
     return False
 
 
-def _table(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
-    client = cloud.client("dynamodb")
+def _table(clients: Clients, name: str, given: Mapping[str, Any]) -> Made:
+    client = clients("dynamodb")
     table = given.get("TableName", f"local-{name}")
     taken = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes")
     made = client.create_table(TableName=table, **{key: given[key] for key in taken if key in given})
@@ -165,8 +169,8 @@ def _table(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
     return Made(table, {"Arn": made["TableDescription"]["TableArn"]})
 
 
-def _bucket(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
-    client = cloud.client("s3")
+def _bucket(clients: Clients, name: str, given: Mapping[str, Any]) -> Made:
+    client = clients("s3")
     bucket = given.get("BucketName", f"local-{name.lower()}")
     client.create_bucket(Bucket=bucket)
     if "VersioningConfiguration" in given:
@@ -175,8 +179,8 @@ def _bucket(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
     return Made(bucket, {"Arn": f"arn:aws:s3:::{bucket}", "DomainName": domain, "RegionalDomainName": domain})
 
 
-def _queue(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
-    client = cloud.client("sqs")
+def _queue(clients: Clients, name: str, given: Mapping[str, Any]) -> Made:
+    client = clients("sqs")
     queue = given.get("QueueName", f"local-{name}")
     attributes = {
         key: json.dumps(value) if isinstance(value, dict) else str(value).lower() if isinstance(value, bool) else value
@@ -188,20 +192,20 @@ def _queue(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
     return Made(url, {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{queue}", "QueueName": queue, "QueueUrl": url})
 
 
-def _secret(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
+def _secret(clients: Clients, name: str, given: Mapping[str, Any]) -> Made:
     length = given.get("GenerateSecretString", {}).get("PasswordLength", 32)
     text = given.get("SecretString") or secrets.token_hex(length)[:length]
-    made = cloud.client("secretsmanager").create_secret(Name=given.get("Name", f"local-{name}"), SecretString=text)
+    made = clients("secretsmanager").create_secret(Name=given.get("Name", f"local-{name}"), SecretString=text)
     return Made(made["ARN"], {"Id": made["ARN"]})
 
 
-def _schedule_group(cloud: Cloud, name: str, given: Mapping[str, Any]) -> Made:
+def _schedule_group(clients: Clients, name: str, given: Mapping[str, Any]) -> Made:
     group = given.get("Name", f"local-{name}")
-    arn = cloud.client("scheduler").create_schedule_group(Name=group)["ScheduleGroupArn"]
+    arn = clients("scheduler").create_schedule_group(Name=group)["ScheduleGroupArn"]
     return Made(group, {"Arn": arn})
 
 
-CREATORS: Mapping[str, Callable[[Cloud, str, Mapping[str, Any]], Made]] = {
+CREATORS: Mapping[str, Callable[[Clients, str, Mapping[str, Any]], Made]] = {
     "AWS::DynamoDB::Table": _table,
     "AWS::S3::Bucket": _bucket,
     "AWS::SQS::Queue": _queue,

@@ -109,7 +109,8 @@ class Handler(WSGIRequestHandler):
         given = {name.lower() for name, _ in headers}
         for name, value in (("Date", self.date_time_string()), *headers):
             self.send_header(name, value)
-        if "content-length" not in given and code not in ("204", "304"):
+        # An answer to HEAD has no body to measure: a length of 0 would be told of what GET brings.
+        if "content-length" not in given and code not in ("204", "304") and (body or not bodiless):
             self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")

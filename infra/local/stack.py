@@ -80,7 +80,7 @@ class Stack:
         self._closing.callback(self._halt)
         self.url = f"http://127.0.0.1:{http.port}"
         self.cloud: Cloud = ready(server)
-        self.scope = created(self.cloud, Scope(read_template(plan.resources)))
+        self.scope = created(self.cloud.client, Scope(read_template(plan.resources)))
         self.environment = self._environment()
         with ThreadPoolExecutor(1) as meanwhile:
             sender = meanwhile.submit(self._verify_sender)
@@ -130,7 +130,6 @@ class Stack:
         return self.gateway.answer(request)
 
     def _environment(self) -> dict[str, str]:
-        variables = self.scope.template.get("Globals", {}).get("Function", {}).get("Environment", {})
         scratch = self._folder / "scratch"
         scratch.mkdir()
         return {
@@ -142,7 +141,7 @@ class Stack:
             "PANELPORT_SCRATCH": str(scratch),
             "POWERTOOLS_TRACE_DISABLED": "true",
             "TZ": "UTC",
-            **{name: str(value) for name, value in self.scope.resolved(variables.get("Variables", {})).items()},
+            **self.scope.variables(),
             "PANELPORT_BASE_URL": self.url,
             **self.plan.environment,
         }

@@ -28,6 +28,11 @@ class Scope:
     ids: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
 
+    def variables(self) -> dict[str, str]:
+        """The environment variables that the template gives to every function."""
+        given = self.template.get("Globals", {}).get("Function", {}).get("Environment", {})
+        return {name: str(value) for name, value in self.resolved(given.get("Variables", {})).items()}
+
     def resolved(self, value: Any) -> Any:
         """The value with every intrinsic function replaced by what it comes to; KeyError for an unknown name."""
         if isinstance(value, list):

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.operator import make_domain
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 
 def test_an_admin_reads_and_changes_the_domain(deployment: Deployment):

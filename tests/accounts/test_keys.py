@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 
 def made(deployment: Deployment, admin: str, role: str, **more: object) -> dict[str, str]:
@@ -17,7 +17,7 @@ def test_a_key_is_shown_once_and_stored_hashed(deployment: Deployment):
     admin = deployment.domain()
     key = made(deployment, admin, "viewer")
     assert key["key"].startswith(f"pp_{key['id']}_")
-    stored = deployment.services.aws.dynamodb.scan(TableName="panelport")["Items"]
+    stored = deployment.services.aws.dynamodb.scan(TableName=deployment.services.settings.table)["Items"]
     assert key["key"].rpartition("_")[2] not in json.dumps(stored, default=str)
     assert deployment.call("GET", "/v1/exports", key["key"]).status == 200
     listed = deployment.call("GET", "/v1/keys", admin)

@@ -12,6 +12,8 @@ import pytest
 
 from chalicelib.base.zones import is_zone, months_back, wall_clock, zone_names
 
+pytestmark = pytest.mark.slow
+
 SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 FIRST, LAST = datetime(1, 1, 1), datetime.max

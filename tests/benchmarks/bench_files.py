@@ -111,6 +111,8 @@ def compare(rows: int, folder: Path) -> bool:
         bare = seconds(lambda c=compressed: pyreadstat_write(frame, folder, compressed=c))
         name = ".zsav" if compressed else ".sav"
         times[name] = bare / ours
+        sizes = [(folder / file).stat().st_size / rows for file in ("ours", "bare.sav")]
+        print(f"{name:8} {sizes[0]:.0f} bytes a row, pyreadstat {sizes[1]:.0f}")
         print(f"{name:8} {ours:7.2f} s, pyreadstat {bare:7.2f} s: {bare / ours:.1f}x its rows a second")
     return times[".sav"] >= AT_LEAST
 

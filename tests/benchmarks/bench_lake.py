@@ -24,7 +24,8 @@ from pathlib import Path
 import duckdb
 
 from tests.benchmarks.community import write_community
-from tests.deployed import Community, deployed, export
+from tests.builders import export
+from tests.deployed import Community, deployed
 
 HISTORY_LIMIT = 2.0
 MEMORY_LIMIT_MB = 1000

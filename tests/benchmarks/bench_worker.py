@@ -48,12 +48,10 @@ def deployment(folder: Path) -> Iterator[Services]:
         cloud = ready(process)
         os.environ["AWS_ENDPOINT_URL"] = cloud.endpoint
         boto3.setup_default_session()  # which keeps the endpoint that it has read once
-        scope = created(cloud, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
-        variables = scope.template["Globals"]["Function"]["Environment"]["Variables"]
-        given = {name: str(value) for name, value in scope.resolved(variables).items()}
-        given |= {"PANELPORT_BASE_URL": "https://panelport.example", "PANELPORT_SCRATCH": str(folder / "scratch")}
+        scope = created(cloud.client, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
+        own = {"PANELPORT_BASE_URL": "https://panelport.example", "PANELPORT_SCRATCH": str(folder / "scratch")}
         try:
-            yield Services(replace(settings_from(given), memory_limit="2GB"), Aws())
+            yield Services(replace(settings_from(scope.variables() | own), memory_limit="2GB"), Aws())
         finally:
             del os.environ["AWS_ENDPOINT_URL"]
             boto3.setup_default_session()

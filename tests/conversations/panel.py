@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.deployed import Community
 
@@ -117,6 +119,12 @@ class Device:
         sent = {"Origin": OWN, "Sec_Fetch_Site": "same-origin", **headers}
         return self._sent("POST", link, form, {**sent, "Content_Type": "application/x-www-form-urlencoded"})
 
+    def press(self, link: str, page: Any, button: str, **typed: str) -> Any:
+        """Press a button of a page that was shown, with what is typed into its form."""
+        form = buttons(page)[button]
+        assert typed.keys() <= form.keys()
+        return self.post(link, urlencode({**form, **typed}).encode())
+
     def _sent(self, method: str, link: str, form: bytes | None, headers: dict[str, str]) -> Any:
         if self.cookies:
             headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), **headers}
@@ -140,6 +148,17 @@ def nonce_of(answer: Any) -> str:
     found = re.search(r'name="nonce" value="([^"]+)"', answer.body.decode())
     assert found, answer.body
     return found[1]
+
+
+def buttons(answer: Any) -> dict[str, dict[str, str]]:
+    """The forms of a page, each by what stands on its button: its hidden fields, and those to fill in as empty."""
+    found = {}
+    for form in re.findall(r"<form.*?</form>", answer.body.decode(), re.DOTALL):
+        label = re.search(r"<button[^>]*>([^<]*)</button>", form)
+        assert label, form
+        fields = [dict(re.findall(r'([a-z]+)="([^"]*)"', field)) for field in re.findall(r"<input[^>]*>", form)]
+        found[unescape(label[1])] = {field["name"]: unescape(field.get("value", "")) for field in fields}
+    return found
 
 
 @contextmanager

@@ -212,6 +212,39 @@ def test_it_works_without_scripts_in_the_dark_and_in_another_language(driver: Dr
         assert survey.asked() == [("lang", "en"), ("pid", link.rpartition("pid=")[2])]
 
 
+def test_a_link_goes_over_to_another_device_and_the_one_before_is_told(
+    driver: Driver, running: Running, survey: Survey
+):
+    conversation, (link,) = running.conversation(survey.url, 1)
+    running.turn(conversation, "publish")
+    phone, tablet = driver.browser(), driver.browser()
+    phone.visit(link)
+    phone.press("button")
+    tablet.visit(link)
+    tablet.press("button")
+    assert tablet.text("h1") == "Enter the code from the other device"
+    fits_a_phone(tablet)
+    tablet.photograph(SCREENSHOTS / "handover-enter.png")
+    phone.visit(link)
+    assert phone.text("h1") == "Continue here, or on another device?"
+    fits_a_phone(phone)
+    phone.photograph(SCREENSHOTS / "handover-choice.png")
+    phone.press(".other button")
+    code = phone.text(".code")
+    phone.photograph(SCREENSHOTS / "handover-code.png")
+    for typed in (f"{(int(code) + 1) % 1_000_000:06}", f"{code[:3]} {code[3:]}"):
+        tablet.run(f"document.querySelector('#code').value = {json.dumps(typed)}")
+        tablet.press("form:not(.other) button")
+        if typed.isdecimal():
+            assert "This code does not work" in tablet.text()
+            tablet.photograph(SCREENSHOTS / "handover-wrong.png")
+    assert tablet.text() == "Welcome to the survey"
+    phone.visit(link)
+    assert phone.text("h1") == "This link is in use on another device"
+    tablet.visit(link)
+    assert tablet.text() == "Welcome to the survey"
+
+
 def test_another_site_that_knows_a_link_cannot_start_it(driver: Driver, running: Running, survey: Survey):
     """Its page fetched the form from here, put it into its own, and the participant pressed there."""
     conversation, (link,) = running.conversation(survey.url, 1)

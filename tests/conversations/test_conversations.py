@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.builders import pointers, problem
 from tests.conversations.panel import DESTINATION, OWN, body, conversation
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community
 
 SHOWN = {
     "id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url", "link",

@@ -6,10 +6,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from chalicelib.conversations import query
-from tests.conftest import Deployment
 from tests.conversations.mailers import MAILERS
 from tests.conversations.panel import Device, before, conversation, opened, pid_of
-from tests.deployed import Community
+from tests.deployed import Community, Deployment
 
 EACH = 30
 PID = "0123456789abcdefghjkmnpq"

@@ -23,6 +23,7 @@ def edits(text):
 def test_tokens_outlive_releases_so_these_are_fixed():
     assert TOKEN == "AGtJ0gAAAQIDBAUGBwgJCgsMDQ4PH75ofon2nFK5PwKFlEqxNQ"
     assert NONCE == "AGtJ0gAAAQIDBAUGBwgJCgsMDQ4PedvyeRRYLVvOmWyJDjBiwQ"
+    assert devices.code(KEY, PID, DEVICE.hex(), NOW) == "702123"
     assert devices.cookie_name("k3x9", PID) == "__Host-pp-n8kIFuNRCbxM_g"
 
 
@@ -180,3 +181,35 @@ def test_the_own_origin_may_be_the_base_url_with_its_path():
 def test_a_device_key_does_not_show_itself_and_is_not_that_of_the_pids():
     assert repr(KEY) == "DeviceKey()"
     assert KEY.secret not in (PID_KEY.tag, PID_KEY.mask)
+
+
+def test_a_code_is_of_its_own_pid_conversation_form_and_second():
+    code = devices.code(KEY, PID, DEVICE.hex(), NOW)
+    others = {
+        devices.code(KEY, OTHER_PID, DEVICE.hex(), NOW),
+        devices.code(devices.key(MASTER, 1, "demo", "cnv_2"), PID, DEVICE.hex(), NOW),
+        devices.code(KEY, PID, "00" * 16, NOW),
+        devices.code(KEY, PID, DEVICE.hex(), NOW + 1),
+    }
+    assert len(others | {code}) == 5
+
+
+def test_codes_have_six_figures_and_are_spread_evenly():
+    codes = [devices.code(KEY, PID, DEVICE.hex(), NOW + second) for second in range(5_000)]
+    assert all(len(code) == 6 and code.isascii() and code.isdecimal() for code in codes)
+    firsts = [sum(code[0] == str(figure) for code in codes) for figure in range(10)]
+    assert min(firsts) > 400
+    assert max(firsts) < 600
+
+
+@pytest.mark.parametrize(
+    ("typed", "figures"),
+    [
+        ("048213", "048213"), (" 048 213 ", "048213"), ("048-213", "048213"), ("\uff10\uff14\uff18\uff12\uff11\uff13", "048213"),
+        ("\u0660\u0664\u0668\u0662\u0661\u0663", "048213"), ("048\u2011213", "048213"), ("048\u00a0213", "048213"),
+        ("", None), ("04821", None), ("0482133", None), ("04821a", None), ("+48213", None), ("\u00b2" * 6, None),
+        ("\u2460" * 6, None), ("0.8213", None), ("\ud800" * 6, None),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_read_kindly(typed, figures):
+    assert devices.figures(typed) == figures

@@ -15,8 +15,11 @@ from chalicelib.conversations import pid, registry, tables
 from chalicelib.conversations.registry import Issue
 from chalicelib.datasets import conversation_links
 from chalicelib.lake import views
+from tests.builders import pointers, problem
 from tests.conversations.panel import OWN, Device, conversation, opened, pid_of
-from tests.deployed import Community, pointers, problem
+from tests.deployed import Community
+
+pytestmark = pytest.mark.slow
 
 
 def read(file: bytes) -> list[tuple[str, str]]:
@@ -145,7 +148,8 @@ def test_the_number_of_devices_is_set_by_the_first_links_and_asked_for_again_by_
     shown = panel.call("GET", "").json()
     assert (shown["devices"], shown["allow_multiple_devices"]) == (devices, devices != 1)
     for other in {None, 1, 4} - {devices}:
-        problem(panel.call("POST", "/links", {"count": 3, "devices": other}), 409)
+        (fault,) = problem(panel.call("POST", "/links", {"count": 3, "devices": other}), 409)["errors"]
+        assert (fault["pointer"], fault["code"]) == ("/devices", "conflict")
     assert panel.call("GET", "").json()["links_issued"] == 2
     community.deployment.drain()
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -10,9 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from chalicelib.conversations import pages
+from chalicelib.conversations.words import WORDS, Language, Notice
 
-LANGUAGES = get_args(pages.Language)
-NOTICES = get_args(pages.Notice)
+LANGUAGES = get_args(Language)
+NOTICES = get_args(Notice)
 HOSTILE = "</title></h1><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 VOID = {"meta", "input", "link", "br", "img"}
 
@@ -47,6 +49,14 @@ def every_page():
     for spoken in LANGUAGES:
         yield f"{spoken} start", spoken, pages.start(spoken, "Groceries", "?pid=x", "nonce")
         yield f"{spoken} stale", spoken, pages.start(spoken, "Groceries", "?pid=x", "nonce", stale=True)
+        yield f"{spoken} start, three devices", spoken, pages.start(spoken, "Groceries", "?pid=x", "n", devices=3)
+        yield f"{spoken} elsewhere", spoken, pages.elsewhere(spoken, "?pid=x")
+        yield f"{spoken} entry", spoken, pages.entry(spoken, "?pid=x", "nonce")
+        yield f"{spoken} entry, wrong", spoken, pages.entry(spoken, "?pid=x", "nonce", "wrong")
+        yield f"{spoken} entry, stale", spoken, pages.entry(spoken, "?pid=x", "nonce", "stale_code")
+        yield f"{spoken} choice", spoken, pages.choice(spoken, "?pid=x", "nonce")
+        yield f"{spoken} code", spoken, pages.code(spoken, "?pid=x", "048213")
+        yield f"{spoken} spent, with a button", spoken, pages.notice(spoken, "spent", "?pid=x")
         for kind in NOTICES:
             yield f"{spoken} {kind}", spoken, pages.notice(spoken, kind)
 
@@ -71,7 +81,8 @@ def test_every_page_is_small_well_formed_and_fit_for_a_phone_and_a_screen_reader
 def test_no_page_runs_a_script_or_asks_anybody_else_for_anything(spoken, html):
     page = Reader(html)
     assert {tag for tag, _ in page.tags} <= {
-        "html", "head", "meta", "title", "style", "body", "main", "h1", "p", "form", "input", "button",
+        "html", "head", "meta", "title", "style", "body", "main", "h1", "p", "form", "input", "button", "ol", "li",
+        "label",
     }  # fmt: skip
     assert not any(
         name.startswith("on") or name in ("style", "src", "href") for _, attrs in page.tags for name in attrs
@@ -127,7 +138,7 @@ def test_the_button_posts_the_nonce_to_the_same_link(spoken):
     assert page.attributes("form") == [{"method": "post", "action": "?pid=abc&utm=a%20b"}]
     assert page.attributes("input") == [{"type": "hidden", "name": "nonce", "value": "the-nonce"}]
     assert page.attributes("button") == [{"type": "submit"}]
-    assert page.texts["button"] == pages.WORDS[spoken].start
+    assert page.texts["button"] == WORDS[spoken].start
 
 
 def test_a_hostile_title_action_or_nonce_stays_text():
@@ -144,24 +155,88 @@ def test_a_title_of_200_characters_leaves_the_page_small():
 
 
 def test_only_the_stale_page_says_why_the_button_is_there_again():
-    assert pages.WORDS["en"].stale in pages.start("en", "T", "?", "n", stale=True)
-    assert pages.WORDS["en"].stale not in pages.start("en", "T", "?", "n")
+    assert WORDS["en"].stale in pages.start("en", "T", "?", "n", stale=True)
+    assert WORDS["en"].stale not in pages.start("en", "T", "?", "n")
 
 
 def test_each_notice_has_its_status():
-    statuses = {"not_open": 403, "ended": 410, "bad_link": 404, "other_device": 403, "refused": 403, "failed": 500}
+    statuses = {
+        "not_open": 403,
+        "ended": 410,
+        "bad_link": 404,
+        "other_device": 403,
+        "refused": 403,
+        "failed": 500,
+        "spent": 429,
+    }
     assert statuses == pages.STATUS
 
 
+def said(words):
+    """Every text of one language, by its place."""
+    texts = {}
+    for member in fields(words):
+        value = getattr(words, member.name)
+        parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, tuple) else [value])
+        for place, part in parts:
+            for number, text in enumerate(part if isinstance(part, tuple) else [part]):
+                texts[member.name, place, number] = text
+    return texts
+
+
 def test_every_language_says_everything_and_nothing_in_another_language():
-    said = [
-        (words.invited, words.one_device, words.start, words.cookie, words.stale, *sum(words.notices.values(), ()))
-        for words in pages.WORDS.values()
-    ]
-    assert set(pages.WORDS) == set(LANGUAGES)
-    assert all(set(words.notices) == set(NOTICES) for words in pages.WORDS.values())
-    assert all(text.strip() == text != "" for texts in said for text in texts)
-    assert all(len(set(same)) == len(LANGUAGES) for same in zip(*said, strict=True))
+    texts = [said(words) for words in WORDS.values()]
+    assert set(WORDS) == set(LANGUAGES)
+    assert all(set(words.notices) == set(NOTICES) for words in WORDS.values())
+    assert all(text.strip() == text != "" for one in texts for text in one.values())
+    assert all(one.keys() == texts[0].keys() for one in texts)
+    # "Continuar" and "Continuer" are near each other; no two languages say anything the same.
+    assert all(len({one[place] for one in texts}) == len(LANGUAGES) for place in texts[0])
+    assert ["{count}" in words.several_devices for words in WORDS.values()] == [True] * len(LANGUAGES)
+
+
+@pytest.mark.parametrize("spoken", LANGUAGES)
+def test_what_to_do_names_the_buttons_as_they_are(spoken):
+    words = WORDS[spoken]
+    assert words.move in words.steps[1]
+    assert words.proceed in words.choice[0]
+    assert words.move in words.choice[1]
+
+
+@pytest.mark.parametrize("spoken", LANGUAGES)
+def test_the_code_is_typed_into_a_field_that_says_what_it_is_for(spoken):
+    """A keyboard of digits, filled in by the device where it can, and what was wrong read out with it."""
+    page = Reader(pages.entry(spoken, "?pid=x", "nonce", "wrong"))
+    (field,) = [one for one in page.attributes("input") if one.get("type") != "hidden"]
+    assert (field["name"], field["inputmode"], field["autocomplete"]) == ("code", "numeric", "one-time-code")
+    assert page.attributes("label") == [{"for": field["id"]}]
+    assert page.texts["label"] == WORDS[spoken].figures
+    assert (field["aria-invalid"], field["aria-describedby"]) == ("true", "note")
+    assert {"class": "note", "id": "note", "role": "status"} in page.attributes("p")
+    assert "aria-invalid" not in pages.entry(spoken, "?pid=x", "nonce")
+
+
+@pytest.mark.parametrize("spoken", LANGUAGES)
+def test_each_button_posts_its_step_to_the_same_link(spoken):
+    steps = {
+        pages.elsewhere(spoken, "?pid=x"): ["ask"],
+        pages.entry(spoken, "?pid=x", "n"): ["enter", "ask"],
+        pages.choice(spoken, "?pid=x", "n"): ["proceed", "move"],
+        pages.code(spoken, "?pid=x", "123456"): ["proceed"],
+        pages.notice(spoken, "spent", "?pid=x"): ["proceed"],
+        pages.notice(spoken, "spent"): [],
+    }
+    for html, expected in steps.items():
+        page = Reader(html)
+        assert [one["value"] for one in page.attributes("input") if one["name"] == "step"] == expected
+        assert [(one["method"], one["action"]) for one in page.attributes("form")] == [("post", "?pid=x")] * len(
+            expected
+        )
+
+
+def test_only_the_page_of_the_code_shows_it():
+    assert '<p class="code">048213</p>' in pages.code("en", "?pid=x", "048213")
+    assert re.findall(r"\b\d{6}\b", pages.choice("en", "?pid=x", "n") + pages.entry("en", "?", "n")) == []
 
 
 def luminance(colour):
@@ -184,6 +259,10 @@ def test_text_button_and_focus_ring_stand_out(scheme):
     assert contrast(colours["text"], colours["card"]) >= 7
     assert contrast(colours["quiet"], colours["card"]) >= 7
     assert contrast(colours["on"], colours["act"]) >= 4.5
+    assert contrast(colours["act"], colours["card"]) >= 4.5
+    assert contrast(colours["press"], colours["card"]) >= 4.5
+    assert contrast(colours["text"], colours["page"]) >= 7
+    assert contrast(colours["quiet"], colours["card"]) >= 3
     assert contrast(colours["on"], colours["press"]) >= 4.5
     assert contrast(colours["ring"], colours["card"]) >= 3
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 
 def seconds(*at: int) -> int:
@@ -89,6 +89,35 @@ def test_each_of_its_formats_is_served(partner, form: str):
     deployment.drain()
     raw = deployment.file({"file": {"download_url": answer.json()["url"]}})
     assert raw[:4] == {"csv": b"iid,", "parquet": b"PAR1", "json": b'{"ii'}[form]
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "found"),
+    [
+        ("eq", [1421, 1422], ["u0", "u1"]), ("ne", [1421], ["u1", "u2"]), ("gt", [1422], ["u2"]), ("lt", [1422], ["u0"]),
+        ("gteq", [1422], ["u1", "u2"]), ("lteq", [1422], ["u0", "u1"]), ("gte", [1422], ["u1", "u2"]),
+    ],
+)  # fmt: skip
+def test_its_operators_are_taken_beside_ours(partner, operator: str, values: list[int], found: list[str]):
+    deployment, key, segment_id = partner
+    value = body(segment_id)
+    del value["events"]["wanted"][0]["params"]
+    value["events"]["wanted"][0]["filters"] = [{"key": "journey_id", "operator": operator, "values": values}]
+    answer = ask(deployment, key, value)
+    assert answer.status == 200, answer.body
+    deployment.drain()
+    rows = csv.DictReader(io.StringIO(deployment.file({"file": {"download_url": answer.json()["url"]}}).decode()))
+    assert [row["iid"] for row in rows] == found
+
+
+def test_its_files_are_not_guarded(partner):
+    deployment, key, segment_id = partner
+    person = {"participant_id": "u0", "membership": "subscribed", "attributes": {"City": "=1+1;=2"}}
+    deployment.clock.advance(seconds=1)
+    assert deployment.call("POST", "/v1/participants", key, {"participants": [person]}).status == 202
+    url = ask(deployment, key, body(segment_id)).json()["url"]
+    deployment.drain()
+    assert b",=1+1;=2," in deployment.file({"file": {"download_url": url}})
 
 
 def test_without_events_there_is_one_row_a_user(partner):

@@ -11,16 +11,13 @@ import duckdb
 import pytest
 
 from chalicelib.datasets import codes
-from tests.deployed import Community, deployed, pointers
+from tests.builders import pointers
+from tests.deployed import Community
+
+pytestmark = pytest.mark.slow
 
 ACTION = "journey_product_action"
 UNDEFINED = (*range(5, 13), 15, 17, 31, 99)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with deployed(tmp_path_factory.mktemp("journey")) as deployment:
-        yield deployment
 
 
 def act(number, who, name, at, **params):

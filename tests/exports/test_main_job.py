@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 PARTICIPANTS = [
     {
@@ -135,7 +135,9 @@ def test_a_link_works_without_a_key_and_twice_and_not_after_the_run_is_deleted(c
     after = deployment.call("GET", f"/v1/runs/{run['id']}", key).json()
     assert after["status"] == "expired"
     assert after["file"]["download_url"] is None
-    versions = deployment.services.aws.s3.list_object_versions(Bucket="panelport", Prefix="exports/")
+    versions = deployment.services.aws.s3.list_object_versions(
+        Bucket=deployment.services.settings.bucket, Prefix="exports/"
+    )
     assert not versions.get("Versions")
 
 

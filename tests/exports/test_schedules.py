@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import sweeper
 from chalicelib.exports import schedules
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 URL = "https://hooks.partner.example/panelport"
 
@@ -26,9 +26,9 @@ def saved(deployment: Deployment, key: str, **more: Any) -> dict[str, Any]:
 
 
 def kept(deployment: Deployment) -> list[dict[str, Any]]:
-    scheduler = deployment.services.aws.scheduler
-    names = [found["Name"] for found in scheduler.list_schedules(GroupName="panelport")["Schedules"]]
-    return [scheduler.get_schedule(Name=name, GroupName="panelport") for name in sorted(names)]
+    scheduler, group = deployment.services.aws.scheduler, deployment.services.settings.schedule_group
+    names = [found["Name"] for found in scheduler.list_schedules(GroupName=group)["Schedules"]]
+    return [scheduler.get_schedule(Name=name, GroupName=group) for name in sorted(names)]
 
 
 def runs(deployment: Deployment, key: str, export: dict[str, Any]) -> list[dict[str, Any]]:
@@ -151,9 +151,9 @@ def test_daylight_saving_and_month_ends_are_honoured(
 
 def test_what_eventbridge_did_not_take_at_once_is_brought_in_line_later(deployment: Deployment):
     key = deployment.domain()
-    deployment.services.aws.scheduler.delete_schedule_group(Name="panelport")
+    deployment.services.aws.scheduler.delete_schedule_group(Name=deployment.services.settings.schedule_group)
     saved(deployment, key)
-    deployment.services.aws.scheduler.create_schedule_group(Name="panelport")
+    deployment.services.aws.scheduler.create_schedule_group(Name=deployment.services.settings.schedule_group)
     deployment.clock.advance(minutes=1)
     sweeper.sweep(deployment.services)
     assert len(kept(deployment)) == 1

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from infra.local.stack import PROJECT, Plan, Stack
-from tests.deployed import export
+from tests.builders import export
+
+pytestmark = pytest.mark.slow
 
 THREADS = 16
 

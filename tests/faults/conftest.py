@@ -24,6 +24,6 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def light(lake: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The same, with nothing to compute: the life of a run is the subject, and every call to AWS stays."""
-    monkeypatch.setattr(worker, "reading", Light(worker.reading))
+    monkeypatch.setattr(worker, "views", Light(worker.views))
     monkeypatch.setitem(FORMATS, "csv", replace(FORMATS["csv"], write=write_light))
     return lake

@@ -1,5 +1,6 @@
 """Faults at a numbered AWS call, by way of botocore's own event hooks: nothing is patched."""
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from typing import Any
 
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+from chalicelib.aws.retries import PAUSES
+from tests.deployed import Warm
 
 URL = "https://aws.invalid"
 # botocore's retries, without their pauses: Config says 5 repeats.
@@ -24,6 +28,11 @@ FAULTS = (
     "reply_lost",  # the effect is there, the reply is not: botocore repeats the call, which succeeds or is refused
     "replies_lost",  # the same with every repeat, so that the caller gets an error although the call had its effect
 )
+# ... what AWS says when somebody else's write of the same thing is under way, which moto never does ...
+CONTENTION = (
+    "conflict",  # once: the call says nothing of its condition, and the next attempt has its effect
+    "conflicts",  # until the repeats are used up
+)
 # ... and what others do between two of its calls.
 MEANWHILE = (
     "zombie",  # the process sleeps past its lease, others finish the work, then it goes on
@@ -31,7 +40,9 @@ MEANWHILE = (
     "cancel",  # the user cancels every run that has not ended
     "delete",  # the user deletes every run
 )
-KINDS = (*FAULTS, *MEANWHILE)
+KINDS = (*FAULTS, *CONTENTION, *MEANWHILE)
+# The calls that can be in conflict, by their names in a trace.
+CONTENDED = re.compile("(Put|Update|Delete)Item.*|TransactWriteItems.*|BatchGetItem.*|PutObject.*")
 
 
 class Crash(BaseException):
@@ -69,6 +80,7 @@ class Injector:
         self.trace: list[str] = []
         self.scripts: list[Script] = []
         self.dead = False
+        self._contended: tuple[str, int] = ("", 0)
         self._quiet = 0
         self._of_call = threading.local()
 
@@ -101,18 +113,26 @@ class Injector:
             script.act()
         number = len(self.trace)
         self.trace.append(_name(model.name, params))
+        name, left = self._contended
+        if left and name == self.trace[number]:
+            self._contended = (name, left - 1)
+            return _conflict(model.name, params)
         fault = self._due(number)
         if fault is None:
             return None
         self.planned.remove(fault)
         self.fired.append((fault, self.trace[number]))
+        if fault.kind in CONTENTION:
+            self._contended = (self.trace[number], len(PAUSES) if fault.kind == "conflicts" else 0)
+            return _conflict(model.name, params)
         return self._befall(fault.kind)
 
     def _due(self, number: int) -> Fault | None:
         # Others act between calls of the main thread only: moto's conditional writes are not atomic under threads.
         main = threading.current_thread() is threading.main_thread()
         for fault in self.planned:
-            if fault.at <= number and (main or fault.kind not in MEANWHILE):
+            can = CONTENDED.fullmatch(self.trace[number]) if fault.kind in CONTENTION else True
+            if fault.at <= number and can and (main or fault.kind not in MEANWHILE):
                 return fault
         return None
 
@@ -159,6 +179,28 @@ def _name(operation: str, params: dict[str, Any]) -> str:
     return f"{operation} {found[1].decode()}" if found else operation
 
 
-def _refusal(status: int, code: str) -> tuple[AWSResponse, dict[str, Any]]:
-    parsed = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def _refusal(status: int, code: str, **more: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    parsed = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
     return AWSResponse(URL, status, {}, None), parsed
+
+
+class Wired(Warm):
+    """Clients of their own, with the injector attached."""
+
+    def __init__(self, injector: Injector) -> None:
+        for client in (self.dynamodb, self.s3, self.sqs):
+            injector.attach(client)
+
+
+def _conflict(operation: str, params: dict[str, Any]) -> tuple[AWSResponse, dict[str, Any]]:
+    if operation == "PutObject":
+        return _refusal(409, "ConditionalRequestConflict")
+    if operation == "BatchGetItem":
+        asked = json.loads(params["body"])["RequestItems"]
+        answer = {"Responses": {}, "UnprocessedKeys": asked, "ResponseMetadata": {"HTTPStatusCode": 200}}
+        return AWSResponse(URL, 200, {}, None), answer
+    if operation == "TransactWriteItems":
+        reasons = [{"Code": "None"} for _ in json.loads(params["body"])["TransactItems"]]
+        reasons[-1] = {"Code": "TransactionConflict"}
+        return _refusal(400, "TransactionCanceledException", CancellationReasons=reasons)
+    return _refusal(400, "TransactionConflictException")

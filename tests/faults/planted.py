@@ -10,8 +10,7 @@ import pytest
 from chalicelib import sweeper
 from chalicelib.aws.bucket import Bucket, Upload
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.runs import announce, runs, worker
-from chalicelib.runs import slots as admission
+from chalicelib.runs import announce, runs, slots, worker
 from chalicelib.web import idempotency
 from tests.faults import scenarios
 from tests.faults.sweep import Scenario
@@ -86,8 +85,8 @@ def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
 
 def slot_kept_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     """Only the worker gives slots back; when it dies before, nobody does."""
-    kept = SimpleNamespace(admit=admission.admit, reclaim=lambda *_: None, release=lambda *_: None)
-    patch.setattr(sweeper, "admission", kept)
+    kept = SimpleNamespace(admit=slots.admit, reclaim=lambda *_: None, release=lambda *_: None)
+    patch.setattr(sweeper, "slots", kept)
 
 
 def outcome_not_read_back(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.injection import Fault
+from tests.faults.injection import CONTENDED, CONTENTION, Fault
 from tests.faults.world import Site, World
 
 Scenario = Callable[[World], None]
@@ -41,6 +41,11 @@ def calls_of(site: Site, scenario: Scenario) -> list[str]:
         assert world.minutes <= 1
         site.traces[scenario] = trace
     return site.traces[scenario]
+
+
+def open_to(kind: str, trace: Sequence[str]) -> list[int]:
+    """The numbers of the calls at which that kind of fault can take place."""
+    return [n for n, name in enumerate(trace) if kind not in CONTENTION or CONTENDED.fullmatch(name)]
 
 
 def places(calls: Sequence[int], number: int, turn: int) -> list[int]:

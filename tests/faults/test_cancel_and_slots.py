@@ -7,8 +7,10 @@ import pytest
 from chalicelib.runs import slots
 from tests.faults import scenarios
 from tests.faults.injection import KINDS
-from tests.faults.sweep import Scenario, calls_of, places, sweep
+from tests.faults.sweep import Scenario, calls_of, open_to, places, sweep
 from tests.faults.world import Site
+
+pytestmark = pytest.mark.slow
 
 SCENARIOS = (scenarios.canceled, scenarios.deleted)
 
@@ -17,7 +19,7 @@ SCENARIOS = (scenarios.canceled, scenarios.deleted)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_all_ends_well_whatever_goes_wrong_at_one_call(light: Site, scenario: Scenario, kind: str):
     """The scenarios' docstrings say what is going on while it goes wrong."""
-    at = places(range(len(calls_of(light, scenario))), 2, KINDS.index(kind))
+    at = places(open_to(kind, calls_of(light, scenario)), 2, KINDS.index(kind))
     outcome = sweep(light, scenario, kind, at)
     assert outcome.broken == []
     assert outcome.injected == len(at) >= 2
@@ -28,7 +30,8 @@ def test_slots_are_given_back_and_nobody_waits_for_ever(light: Site, kind: str, 
     """Four runs where one may run at once; faults at the calls that give, take or wait for a slot."""
     monkeypatch.setattr(slots, "AT_ONCE", 1)
     of_slots = re.compile("(UpdateItem|GetItem) slots|(Query|DeleteItem) waiting|SendMessage")
-    calls = [n for n, name in enumerate(calls_of(light, scenarios.crowd)) if of_slots.fullmatch(name)]
+    trace = calls_of(light, scenarios.crowd)
+    calls = [n for n in open_to(kind, trace) if of_slots.fullmatch(trace[n])]
     at = places(calls, 2, KINDS.index(kind))
     outcome = sweep(light, scenarios.crowd, kind, at)
     assert outcome.broken == []

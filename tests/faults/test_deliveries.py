@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from chalicelib.webhooks.call import Answer
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 from tests.faults.injection import Crash, Fault, Injector
 from tests.faults.world import Wired
 from tests.webhooks.test_deliveries import URL, Receiver, deliver
 
-KINDS = ("crash_before", "crash_after", "throttled", "failed", "unreachable", "reply_lost", "replies_lost")
+pytestmark = pytest.mark.slow
+
+KINDS = ("crash_before", "crash_after", "throttled", "failed", "unreachable", "reply_lost", "replies_lost", "conflict",
+         "conflicts")  # fmt: skip
 CALLS = 12
 
 

@@ -11,6 +11,8 @@ from tests.faults.planted import BUGS, Bug
 from tests.faults.sweep import play
 from tests.faults.world import Site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_a_planted_bug_is_noticed(light: Site, bug: Bug, monkeypatch: pytest.MonkeyPatch):

@@ -4,15 +4,17 @@ import pytest
 
 import chalicelib.aws.bucket
 from tests.faults import scenarios
-from tests.faults.injection import KINDS, Fault
-from tests.faults.sweep import calls_of, places, play, sweep
+from tests.faults.injection import CONTENTION, KINDS, Fault
+from tests.faults.sweep import calls_of, open_to, places, play, sweep
 from tests.faults.world import Site
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_csv_is_whole_or_not_there_whatever_happens_at_any_call(lake: Site, kind: str):
     calls = calls_of(lake, scenarios.plain)
-    at = places(range(len(calls)), 3, KINDS.index(kind))
+    at = places(open_to(kind, calls), 3, KINDS.index(kind))
     outcome = sweep(lake, scenarios.plain, kind, at)
     assert outcome.broken == []
     assert outcome.injected == len(at) >= 3
@@ -29,7 +31,8 @@ def test_a_file_in_parts_is_whole_or_not_there(light: Site, kind: str, monkeypat
     trace = world.injector.trace
     assert trace.count("UploadPart") >= 2
     first, last = trace.index("CreateMultipartUpload"), trace.index("CompleteMultipartUpload")
-    at = places(range(first, last + 2), 3, KINDS.index(kind))
+    within = [n for n in open_to(kind, trace) if kind in CONTENTION or first <= n < last + 2]
+    at = places(within, 3, KINDS.index(kind))
     outcome = sweep(light, scenarios.plain, kind, at)
     assert outcome.broken == []
     assert outcome.injected == len(at) >= 3

@@ -22,15 +22,14 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 from chalicelib import door, sweeper
 from chalicelib.accounts import keys
-from chalicelib.aws.clients import Aws
 from chalicelib.base.errors import Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import Settings
 from chalicelib.exports import routes
 from chalicelib.runs import runs, worker
 from chalicelib.web.http import Answer, Call, Principal, Request
-from tests.conftest import Clock, Deployment, resources
-from tests.faults.injection import Crash, Fault, Injector
+from tests.deployed import Clock, Deployment, resources
+from tests.faults.injection import Crash, Fault, Injector, Wired
 
 EPOCH = datetime(2026, 11, 21, 16, 36, 13, 250000, tzinfo=UTC)
 DOMAINS = ("ann", "bob")
@@ -52,18 +51,6 @@ MINUTES = 4
 def canary(domain: str) -> str:
     """What stands in every participant of the domain, and must be seen in nothing of another one."""
     return f"canary-{domain}@example.org"
-
-
-class Wired(Aws):
-    """The clients with the injector attached; the master secret is at hand, as it is in a warm process."""
-
-    def __init__(self, injector: Injector) -> None:
-        for client in (self.dynamodb, self.s3, self.sqs):
-            injector.attach(client)
-
-    def secret(self, arn: str) -> bytes:
-        """The master secret."""
-        return b"m" * 64
 
 
 @dataclass
@@ -433,8 +420,8 @@ class Light:
     """Stands in for the lake and its engine where only the life of a run is the subject: it copies what was
     downloaded, and answers at once."""
 
-    def __init__(self, reading: Any) -> None:
-        self.download = reading.download
+    def __init__(self, views: Any) -> None:
+        self.download = views.download
 
     @contextmanager
     def connection(self, folder: Path, memory_limit: str) -> Iterator[Any]:

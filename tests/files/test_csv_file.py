@@ -66,6 +66,31 @@ def test_options_change_the_dialect_and_nothing_else(tmp_path):
     assert content == b"Row\tg\n1\t1\n"
 
 
+def header_of(tmp_path, *columns, zone="UTC"):
+    content, _ = rendered(tmp_path, columns, [], zone=zone, header="labels")
+    return cells(content)[0]
+
+
+def test_columns_of_the_same_label_are_told_apart_by_their_names(tmp_path):
+    """All of them, also one whose own label is what the brackets make of another."""
+    alike = [Column("FldA", "Comment", "text"), Column("FldB", "Comment", "text"), Column("FldC", "Town", "text")]
+    assert header_of(tmp_path, *alike) == ["Comment (FldA)", "Comment (FldB)", "Town"]
+    clash = Column("FldD", "Comment (FldA)", "text")
+    assert header_of(tmp_path, clash, *alike)[:3] == ["Comment (FldA) (FldD)", "Comment (FldA)", "Comment (FldB)"]
+    named = [Column("Town", "", "text"), Column("FldC", "Town", "text")]
+    assert header_of(tmp_path, *named) == ["Town (Town)", "Town (FldC)"]
+
+
+def test_a_label_of_instants_names_the_zone(tmp_path):
+    instants = [Column("a", "At", "datetime"), Column("b", "At", "datetime"), Column("c", "When", "datetime")]
+    day = Column("d", "Day", "date")
+    head = header_of(tmp_path, *instants, day, zone="Asia/Tokyo")
+    assert head == ["At (a) (Asia/Tokyo)", "At (b) (Asia/Tokyo)", "When (Asia/Tokyo)", "Day"]
+    assert cells(rendered(tmp_path, [*instants, day], [])[0])[0] == ["a", "b", "c", "d"]
+    told = Column("e", "When (Asia/Tokyo)", "text")
+    assert len(set(header_of(tmp_path, *instants, told, zone="Asia/Tokyo"))) == 4
+
+
 def test_gzip_holds_the_same_bytes_and_no_time(tmp_path):
     plain, _ = rendered(tmp_path, [ROW, TEXT], [[1, "a"]])
     packed, _ = rendered(tmp_path, [ROW, TEXT], [[1, "a"]], compression="gzip")

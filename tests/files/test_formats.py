@@ -17,6 +17,8 @@ from chalicelib.base.table import Choice, Column
 from chalicelib.files.formats import FORMATS, OPTIONS, CsvOptions, NdjsonOptions, ParquetOptions, SpssOptions
 from tests.files.results import Collected, rendered, result_of, written
 
+pytestmark = pytest.mark.slow
+
 
 def read_csv(content, _path):
     header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))

@@ -162,7 +162,7 @@ def test_the_dictionary_says_what_the_columns_mean(tmp_path, compressed):
         "Topics_7": "Topics, several: é😀",
     }
     assert list(dictionary.original_variable_types.values()) == [
-        *("A20", "F16.0", "F20.2", "F8.2", "F8.0", "DATE11", "DATETIME20", "F8.0", "F8.0", "F8.0", "F8.0")
+        *("A64", "F16.0", "F20.2", "F8.2", "F8.0", "DATE11", "DATETIME20", "F8.0", "F8.0", "F8.0", "F8.0")
     ]
     assert dictionary.variable_value_labels == {
         "Subscribed": {0.0: "false", 1.0: "true"},

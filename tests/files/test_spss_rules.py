@@ -53,6 +53,8 @@ def test_a_name_becomes_valid_and_stays_as_like_as_can_be(given_name, name):
         (["x" * 64, "x" * 65], ["x" * 64, "x" * 62 + "_2"]),
         (["A_2", "A", "a"], ["A_2", "A", "a_3"]),
         (["ÉLAN", "élan"], ["ÉLAN", "élan_2"]),
+        (["id", "ıd", "ſd", "sd"], ["id", "ıd_2", "ſd", "sd_2"]),
+        (["age", "ａge", "é", "e\u0301"], ["age", "ａge_2", "é", "e\u0301_2"]),
     ],
 )
 def test_clashing_names_give_way_and_valid_ones_stay(wanted, names):
@@ -139,7 +141,8 @@ def test_no_answer_is_ever_declared_missing(missing, answers):
         (-1, 99_999_999, 0, "F8.0"),
         (0, 2**53, 0, "F16.0"),
         (0, 100, 2, "F8.2"),
-        (-123456.5, 0, 2, "F10.2"),
+        (-123456.5, 0, 2, "F12.2"),
+        (0, 10**13, 0, "F16.0"),
         (0, 1e300, 2, "F20.2"),
         (0, 1, 30, "F20.18"),
     ],
@@ -166,7 +169,7 @@ def test_the_dictionary_of_each_type():
     shown = [(v.name, v.label, v.format, v.measure, v.value_labels, v.missing.values) for v in made.variables]
     no_yes = ((0, "No"), (1, "Yes"))
     assert shown == [
-        ("Text", "A text", "A12", "nominal", (), ()),
+        ("Text", "A text", "A64", "nominal", (), ()),
         ("Joined", "Joined (America/Vancouver)", "DATETIME20", "scale", (), ()),
         ("Born", "Born", "DATE11", "scale", (), ()),
         ("ChatsInvited", "Invited", "F8.0", "scale", (), ()),

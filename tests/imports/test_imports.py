@@ -17,8 +17,10 @@ from chalicelib.base.table import Choice
 from chalicelib.imports import imports
 from chalicelib.imports import reader as import_files
 from chalicelib.lake import layout
-from tests.deployed import problem
+from tests.builders import problem
 from tests.lake.test_compaction import compacted, found_in_storage, objects
+
+pytestmark = pytest.mark.slow
 
 CODED = {"choices": [{"code": 1, "label": "Female"}, {"code": 2, "label": "Male"}]}
 ATTRIBUTES = {

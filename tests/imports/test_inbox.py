@@ -12,12 +12,15 @@ from chalicelib.aws.bucket import Version
 from chalicelib.base.ids import seed
 from chalicelib.imports import imports, inbox
 from chalicelib.lake import compaction, layout, views
-from tests.deployed import Community, logged, problem, remembered, restored
+from tests.builders import problem
+from tests.deployed import Community, logged, remembered, restored
 from tests.faults.injection import FAULTS, Crash, Fault, Injector
 from tests.faults.sweep import FULL, places
 from tests.imports.test_imports import csv_of, imported, rejected
 from tests.intake.test_purge import jobs_sent
 from tests.lake.test_compaction import found_in_storage, known, objects
+
+pytestmark = pytest.mark.slow
 
 HEADER = ["event_id", "participant_id", "name", "occurred_at", "params.n"]
 

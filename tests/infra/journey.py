@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import boto3
 
 import app
+from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.exports import config
@@ -20,9 +21,8 @@ from infra.local.functions import API_FUNCTION, FunctionError, described, read_c
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
 from infra.local.stack import PROJECT
-from tests.conftest import Deployment
 from tests.conversations.panel import Device, before, opened
-from tests.deployed import Community, deployed
+from tests.deployed import Community, Deployment, deployed
 from tests.infra.permissions import Need, needs
 from tests.infra.unpacked import recorded
 
@@ -103,9 +103,9 @@ def hosted(folder: Path) -> Iterator[Hosted]:
     """A deployment that notes what its functions ask of AWS."""
     with deployed(folder) as made:
         local = replace(made.services.settings, local=True, sender=SENDER)
-        there = Hosted(replace(made.services, settings=local), made.clock, made.folder)
+        there = Hosted(replace(made.services, settings=local, aws=Aws()), made.clock, made.folder)
         boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
-        # A moto of its own, so a session of its own, whose clients all tell.
+        # Clients of its own, made by a session that tells what they are asked.
         session = boto3._get_default_session()
         session.events.register("provide-client-params.*.*", there.note)
         try:

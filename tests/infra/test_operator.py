@@ -15,8 +15,7 @@ from chalicelib.aws.store import Attr
 from chalicelib.runs import runs
 from infra import operator
 from infra.local.stack import PROJECT
-from tests.conftest import Deployment
-from tests.deployed import Community
+from tests.deployed import Community, Deployment
 
 Said = Callable[..., list[str]]
 

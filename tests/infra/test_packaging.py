@@ -6,7 +6,6 @@ import http.server
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,13 +22,14 @@ import pytest
 from infra.local.cloud import CREDENTIALS, Cloud, created, ready, server_process
 from infra.local.template import Scope
 from infra.packaging import archive, checks, wheels
-from infra.packaging.__main__ import PROJECT, VENDOR, held, package, stage
+from infra.packaging.__main__ import PROJECT, TRANSLATOR, VENDOR, held, package, stage
 from infra.packaging.template import copy_sources, functions
 from infra.packaging.wheels import Incomplete, Pin
+from infra.scripts import OFFLINE
 from infra.templates import read_template
 from tests.infra.unpacked import Unpacked, function, message, recorded, request
 
-OFFLINE = re.compile(r"dns error|error sending request|tcp connect|Network connectivity|offline", re.IGNORECASE)
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,10 @@ def account(built: Package, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("account")
     with ExitStack() as closing:
         cloud = ready(closing.enter_context(server_process(folder / "aws.log")))
-        scope = created(cloud, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
-        variables = scope.template["Globals"]["Function"]["Environment"]["Variables"]
+        scope = created(cloud.client, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
         environment = {
             **CREDENTIALS,
-            **{name: str(value) for name, value in scope.resolved(variables).items()},
+            **scope.variables(),
             "AWS_ENDPOINT_URL": cloud.endpoint,
             "PANELPORT_BASE_URL": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/api",
             "PANELPORT_LOCAL": "1",
@@ -226,6 +225,7 @@ def test_what_is_not_deployed_is_not_in_the_zip(built: Package) -> None:
         names = zipped.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert not tops & {"infra", "tests", ".chalice", "pip", "setuptools", "moto", "bin", "requirements.txt"}
+    assert not tops & {"pyspssio", "pyarrow", "pyspark", "werkzeug"}
     assert not [name for name in names if name.endswith((".pyi", ".pyx", ".h", ".a", ".c"))]
     assert not [name for name in names if "/tests/" in name]
     assert {"app.py", "chalice/app.py", "tzdata/zoneinfo/America/Vancouver"} <= set(names)
@@ -292,11 +292,34 @@ def test_a_package_past_240_mib_is_refused() -> None:
     assert checks.of_size(240 * 2**20 + 1) == ["240.0 MiB unzipped pass 240 MiB"]
 
 
+def test_what_only_judges_is_not_among_the_functions_dependencies() -> None:
+    """IBM's library is IBM's; pyarrow and Spark are larger than all that Lambda takes."""
+    needed = {pin.name for pin in wheels.pins(PROJECT)}
+    assert {"duckdb", "pyreadstat", "chalice"} <= needed
+    assert not needed & {"pyspssio", "pyarrow", "pyspark", "moto", "werkzeug", "pytest"}
+
+
+def test_a_script_with_an_environment_of_its_own_has_a_lock_of_its_own() -> None:
+    scripts = [path for part in ("infra", "tests") for path in (PROJECT / part).rglob("*.py")
+               if path.read_text().startswith("# /// script")]  # fmt: skip
+    assert TRANSLATOR in scripts
+    for script in scripts:
+        pinned = script.with_name(f"{script.name}.lock").read_text()
+        assert pinned.count("[[package]]") > 1, script
+
+
 def test_a_wheel_that_is_not_there_in_its_version_is_named(tmp_path: Path) -> None:
     (tmp_path / "typing_extensions-4.16.0.dist-info").mkdir()
     (tmp_path / "numpy-2.5.4.dist-info").mkdir()
     wanted = [Pin("typing-extensions", "4.16.0", ""), Pin("numpy", "2.5.5", ""), Pin("duckdb", "2.0.0", "")]
     assert wheels.missing(wanted, tmp_path) == ["duckdb 2.0.0", "numpy 2.5.5"]
+
+
+def test_what_judges_in_tests_alone_is_not_among_what_functions_need() -> None:
+    """Least of all IBM's library, whose licence does not let us hand it on."""
+    names = {pin.name for pin in wheels.pins(PROJECT)}
+    assert {"pyreadstat", "duckdb"} <= names
+    assert not names & {"pyspssio", "psutil", "pyarrow", "pyspark", "moto"}
 
 
 def test_pins_are_read_with_their_hashes_and_without_windows() -> None:

@@ -18,6 +18,8 @@ from infra.templates import read_template
 from tests.infra.journey import SENDER, Hosted, hosted, travel
 from tests.infra.permissions import ARN, Grant, Need, grants
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = tuple(one.name for one in described(app.app).functions)
 
 LOGS = "CloudWatch takes what the function prints; Lambda itself calls it in the function's role."

@@ -2,7 +2,10 @@
 
 import pytest
 
-from tests.deployed import forgotten, pointers, problem
+from tests.builders import pointers, problem
+from tests.deployed import forgotten
+
+pytestmark = pytest.mark.slow
 
 CHOICES = [{"code": 1, "label": "Female"}, {"code": 2, "label": "Male"}]
 ROW = {"participant_id": "p-1", "membership": "subscribed"}

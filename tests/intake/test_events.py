@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from tests.deployed import Community, pointers
+from tests.builders import pointers
+from tests.deployed import Community
 
 AT = "2026-11-01T00:00:00Z"
 EVENT = {"event_id": "e-1", "participant_id": "p-1", "name": "custom", "occurred_at": AT}

@@ -5,7 +5,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.deployed import Community, pointers, problem
+from tests.builders import pointers, problem
+from tests.deployed import Community
 
 ROW = {"participant_id": "p-1", "membership": "subscribed"}
 NO_INSTANT = [

@@ -9,9 +9,12 @@ from chalicelib.imports import imports, reader
 from chalicelib.intake import purge
 from chalicelib.runs import erasure, runs
 from chalicelib.web.http import Call, Principal
-from tests.deployed import _items, problem
+from tests.builders import problem
+from tests.deployed import _items
 from tests.imports.test_imports import csv_of, imported, rejected
 from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
+
+pytestmark = pytest.mark.slow
 
 CANARY = "canary-of-the-purged"
 
@@ -244,13 +247,14 @@ def crumbs(community) -> None:
     assert services.store.get(*place)["status"] == "failed"
     for area in ("lake", "exports", "imports"):
         key = f"{area}/{community.domain}/x/never-ended"
-        begun = services.aws.s3.create_multipart_upload(Bucket="panelport", Key=key)["UploadId"]
-        services.aws.s3.upload_part(Bucket="panelport", Key=key, UploadId=begun, PartNumber=1, Body=rows)
+        begun = services.aws.s3.create_multipart_upload(Bucket=services.settings.bucket, Key=key)["UploadId"]
+        services.aws.s3.upload_part(Bucket=services.settings.bucket, Key=key, UploadId=begun, PartNumber=1, Body=rows)
 
 
 def pieces(community) -> list[str]:
     """The keys of the domain's uploads that never ended."""
-    found = community.deployment.services.aws.s3.list_multipart_uploads(Bucket="panelport").get("Uploads", [])
+    bucket = community.deployment.services.bucket
+    found = bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", [])
     return [upload["Key"] for upload in found if community.domain in upload["Key"].split("/")]
 
 

@@ -27,7 +27,9 @@ def test_the_same_batch_again_changes_nothing(community):
     (key, _), *others = services.bucket.keys(f"lake/{domain}/")
     assert not others
     assert b"first" in gzip.decompress(services.bucket.get(key))
-    versions = services.aws.s3.list_object_versions(Bucket="panelport", Prefix=f"lake/{domain}/")["Versions"]
+    versions = services.aws.s3.list_object_versions(Bucket=services.settings.bucket, Prefix=f"lake/{domain}/")[
+        "Versions"
+    ]
     assert len(versions) == 1
 
 

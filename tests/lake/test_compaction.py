@@ -13,6 +13,8 @@ from chalicelib import jobs
 from chalicelib.lake import compaction, layout, manifest, views
 from tests.deployed import Community
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "chat_over_quota"]
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -50,8 +52,10 @@ def everything(community: Community) -> tuple:
 
 def objects(community: Community, prefix: str = "lake/") -> set[str]:
     """The keys of all versions of the domain's objects."""
-    s3 = community.deployment.services.aws.s3
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket="panelport", Prefix=f"{prefix}{community.domain}/")
+    bucket = community.deployment.services.bucket
+    pages = bucket.client.get_paginator("list_object_versions").paginate(
+        Bucket=bucket.name, Prefix=f"{prefix}{community.domain}/"
+    )
     return {version["Key"] for page in pages for version in page.get("Versions", [])}
 
 
@@ -260,13 +264,15 @@ def test_values_of_a_deleted_attribute_leave_storage_and_a_new_one_of_the_name_s
 
 def found_in_storage(community, text: bytes) -> list[str]:
     """The keys of the domain's objects of which a version holds the text, as it lies or unpacked."""
-    s3 = community.deployment.services.aws.s3
+    bucket = community.deployment.services.bucket
     found = []
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket="panelport")
+    pages = bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name)
     for version in (version for page in pages for version in page.get("Versions", [])):
         if f"/{community.domain}/" not in version["Key"]:
             continue
-        body = s3.get_object(Bucket="panelport", Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
+        body = bucket.client.get_object(Bucket=bucket.name, Key=version["Key"], VersionId=version["VersionId"])[
+            "Body"
+        ].read()
         if text in body or text in unpacked(body, community.deployment.folder):
             found.append(version["Key"])
     return found

@@ -8,13 +8,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from moto import mock_aws
 
 from chalicelib import jobs, kinds
-from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.datasets.fold import COLUMNS
@@ -24,8 +24,10 @@ from chalicelib.intake import attributes, events, participants, purge
 from chalicelib.lake import compaction, layout, manifest, views
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import Call, Principal
-from tests.conftest import Clock, resources
-from tests.faults.injection import Crash, Fault, Injector
+from tests.deployed import Clock, resources
+from tests.faults.injection import Crash, Fault, Injector, Wired
+
+pytestmark = pytest.mark.slow
 
 EPOCH = datetime(2026, 11, 21, 16, 36, 13, 250000, tzinfo=UTC)
 # A table that grows makes moto slow: five parts, each in a moto of its own.
@@ -49,17 +51,6 @@ person = st.fixed_dictionaries({
 })  # fmt: skip
 faults = st.one_of(st.none(), st.builds(Fault, st.sampled_from(["crash_before", "crash_after", "replies_lost", "reply_lost"]),
                    st.integers(0, 167)))  # fmt: skip
-
-
-class Wired(Aws):
-    """Clients that an injector watches, and a master secret at hand."""
-
-    def __init__(self, injector: Injector) -> None:
-        for client in (self.dynamodb, self.s3, self.sqs):
-            injector.attach(client)
-
-    def secret(self, arn: str) -> bytes:
-        return b"m" * 64
 
 
 class Site:
@@ -382,18 +373,22 @@ class TestPartOne(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartTwo(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartThree(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartFour(Part):
     pass
 
 
+@pytest.mark.judge
 class TestPartFive(Part):
     pass
 

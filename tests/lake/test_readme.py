@@ -17,6 +17,8 @@ from tests.imports.test_imports import csv_of, imported
 from tests.intake.test_purge import purged
 from tests.lake.test_compaction import compacted, happened, instant, known, someone
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "chalicelib" / "lake" / "README.md").read_text()
 PEOPLE = "participant_id, email, membership, created_at, subscribed_at, subscription_ended_at"
@@ -57,10 +59,11 @@ def busy(community) -> None:
 def gathered(community, folder: Path) -> None:
     """What the README's commands leave in the folder, in their order."""
     table, s3 = boto3.client("dynamodb"), community.deployment.services.aws.s3
+    settings = community.deployment.services.settings
     lake = {":pk": {"S": f"lake/{community.domain}"}}
 
     def query(condition: str, values: dict) -> str:
-        found = table.query(TableName="panelport", ConsistentRead=True, KeyConditionExpression=condition,
+        found = table.query(TableName=settings.table, ConsistentRead=True, KeyConditionExpression=condition,
                             ExpressionAttributeValues=values)  # fmt: skip
         return json.dumps({name: found[name] for name in ("Items", "Count", "ScannedCount")})
 
@@ -68,13 +71,13 @@ def gathered(community, folder: Path) -> None:
     keys = [key for key, _ in community.deployment.services.bucket.keys(f"lake/{community.domain}/")]
     (folder / "keys.json").write_text(json.dumps(keys, indent=4))
     pointer = table.get_item(
-        TableName="panelport", ConsistentRead=True, Key={"pk": lake[":pk"], "sk": {"S": "manifest"}}
+        TableName=settings.table, ConsistentRead=True, Key={"pk": lake[":pk"], "sk": {"S": "manifest"}}
     )
-    s3.download_file("panelport", pointer["Item"]["key"]["S"], str(folder / "manifest.json"))
+    s3.download_file(settings.bucket, pointer["Item"]["key"]["S"], str(folder / "manifest.json"))
     (folder / "purged.json").write_text(query("pk = :pk", {":pk": {"S": f"purged/{community.domain}"}}))
     for key in keys:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file("panelport", key, str(folder / key))
+        s3.download_file(settings.bucket, key, str(folder / key))
 
 
 def expected(community, folder: Path) -> tuple[list, list]:
@@ -125,9 +128,9 @@ for rows in (participants.select({people}, "Age"), events):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_example_in_spark_reads_what_an_export_reads(community, tmp_path):
-    """`make test` installs PySpark (the group `spark`) for this; it also takes a Java."""
+    """`make judges` installs PySpark (the group `spark`) for this; it also takes a Java."""
     if shutil.which("java") is None:
         pytest.skip("Spark takes a Java, and there is none here")
     pytest.importorskip("pyspark")

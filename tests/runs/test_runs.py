@@ -8,15 +8,10 @@ import pytest
 from chalicelib.aws.store import Attr, Write
 from chalicelib.exports import config
 from chalicelib.runs import runs, slots
-from tests.deployed import Community, deployed, export, forgotten, pointers, problem
+from tests.builders import export, pointers, problem
+from tests.deployed import Community, forgotten
 
 P1 = {"participant_id": "p-1", "membership": "subscribed"}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with deployed(tmp_path_factory.mktemp("runs")) as deployment:
-        yield deployment
 
 
 @pytest.fixture
@@ -255,7 +250,7 @@ def test_deleting_a_completed_run_deletes_its_file_and_again_is_the_same(communi
     problem(community.call("GET", f"/v1/runs/{run['id']}/codebook"), 410)
     problem(community.call("POST", f"/v1/runs/{run['id']}/cancel"), 409)
     versions = community.deployment.services.aws.s3.list_object_versions(
-        Bucket="panelport", Prefix=f"exports/{community.domain}/"
+        Bucket=community.deployment.services.settings.bucket, Prefix=f"exports/{community.domain}/"
     )
     assert not versions.get("Versions")
     assert not versions.get("DeleteMarkers")

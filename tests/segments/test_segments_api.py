@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.conftest import Deployment
-from tests.deployed import Community, deployed, pointers, problem
+from tests.builders import pointers, problem
+from tests.deployed import Community, Deployment
 
 PEOPLE = [
     {"participant_id": "u1", "membership": "subscribed", "email": "ann@x.example",
@@ -49,12 +49,6 @@ DEFINED = {
     "SeenAt": {"type": "datetime"},
     "Vip": {"type": "boolean"},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with deployed(tmp_path_factory.mktemp("segments")) as deployment:
-        yield deployment
 
 
 @pytest.fixture(scope="module")

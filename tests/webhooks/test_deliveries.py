@@ -13,7 +13,9 @@ from chalicelib.base import instants
 from chalicelib.webhooks import sender
 from chalicelib.webhooks.call import Answer
 from chalicelib.webhooks.retry import STEPS
-from tests.conftest import Deployment
+from tests.deployed import Deployment
+
+pytestmark = pytest.mark.slow
 
 URL = "https://hooks.partner.example/panelport"
 Post = Callable[..., Answer]
@@ -41,7 +43,7 @@ def deliver(deployment: Deployment, post: Post, hours: float = 90) -> None:
         take(deployment, post)
         due = [
             instants.parse(item["next_attempt_at"])
-            for item in services.aws.dynamodb.scan(TableName="panelport")["Items"]
+            for item in services.aws.dynamodb.scan(TableName=services.settings.table)["Items"]
             if item.get("due_kind") == "delivery" and item["next_attempt_at"]
         ]
         following = min(due, default=until)
