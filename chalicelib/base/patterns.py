@@ -13,6 +13,6 @@ SENTENCES = {
     ONE_LINE: "must be a single line without control characters",
     SOMETHING: "must hold something to see, and no NUL character",
     EMAIL: "must be an e-mail address such as ada@example.org",
-    PARTICIPANT_ID: "must be 1 to 128 letters, digits and . _ : @ | + = ~ -",
+    PARTICIPANT_ID: "must be 1 to 128 letters, digits and . _ : @ + = ~ - |",
     CONVERSATION_ID: "must be 1 to 64 letters, digits and . _ -",
 }

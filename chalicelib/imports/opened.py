@@ -119,12 +119,14 @@ def _begins(path: Path, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-def to_utf8(path: Path, sink: Path) -> Encoding:
+def to_utf8(path: Path, sink: Path, *, is_json: bool = False) -> Encoding:
     """Write a text file to `sink` in UTF-8, its byte order mark left out, or leave it where it is when it is that.
 
-    What cannot be decoded becomes bytes that are not UTF-8, so that the rows which hold them are told.
+    JSON is never Windows-1252. What cannot be decoded becomes bytes that are not UTF-8, so that the rows which hold them are told.
     """
     encoding = _encoding(path)
+    if is_json and encoding == "windows-1252":
+        encoding = "utf-8"
     if encoding == "utf-8":
         return encoding
     codec = "cp1252" if encoding == "windows-1252" else encoding

@@ -163,7 +163,7 @@ def _cleaned(path: Path, sink: Path, form: text_rows.Form, odd: text_rows.Odd) -
 
 def _read_ndjson(con: "DuckDBPyConnection", asked: Asked, folder: Path, judged: Judge, beat: Beat) -> Readable:
     path, clean = folder / "upload", folder / "clean.ndjson"
-    encoding = opened.to_utf8(path, folder / "utf8")
+    encoding = opened.to_utf8(path, folder / "utf8", is_json=True)
     _check_lines(path)
 
     def odd(line: int, reason: str, text: str, _cells: object) -> None:
@@ -298,7 +298,7 @@ def _head(path: Path, asked: Asked) -> Head:
         start, line = blank.end(), line + 1
     if start >= len(first):
         raise Broken("The file is empty: it lacks its header.")
-    if b"\0" in first[:1000]:
+    if first[:400].count(0) * 4 > len(first[:400]):
         raise Broken("The file holds NUL characters: if it is UTF-16, save it with its byte order mark, or as UTF-8.")
     delimiters = (
         [said[1].decode()] if said and said[1].decode(errors="replace") in (*_DELIMITERS, "|") else [*_DELIMITERS]
