@@ -120,9 +120,9 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 
 def to_utf8(path: Path, sink: Path, *, is_json: bool = False) -> Encoding:
-    """Write a text file to `sink` in UTF-8, its byte order mark left out, or leave it where it is when it is that.
+    """Write a text file to `sink` in UTF-8 and put it in place, unless it is that. JSON is never Windows-1252.
 
-    JSON is never Windows-1252. What cannot be decoded becomes bytes that are not UTF-8, so that the rows which hold them are told.
+    What cannot be decoded becomes bytes that are not UTF-8, so that the rows which hold them are told.
     """
     encoding = _encoding(path)
     if is_json and encoding == "windows-1252":
