@@ -16,9 +16,9 @@ from chalicelib.conversations.bindings import Link
 from chalicelib.conversations.words import Language, Notice
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
-from chalicelib.web.http import Answer, Call, HeaderValue, Routes
+from chalicelib.web.http import Answer, Call, Content, HeaderValue, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Participants' browsers")
 PATH = "/c/{code}"
 MAX_FORM_BYTES = 4096
 
@@ -50,7 +50,18 @@ def failed(headers: Mapping[str, str], status: int) -> Answer:
     return _notice(headers, "bad_link" if status == 404 else "failed", status)
 
 
-@ROUTES.add("GET", PATH, None, "Follow a participant link", failed=failed)
+@ROUTES.add(
+    "GET",
+    PATH,
+    None,
+    "Follow a participant link",
+    answer=None,
+    status=302,
+    more={200: Content("text/html")},
+    refusal=Content("text/html"),
+    refuses=(403, 404, 410),
+    failed=failed,
+)
 def follow_link(call: Call) -> Answer:
     """302 to the conversation's destination; a device that the link is not bound to yet gets its start page.
 
@@ -68,14 +79,36 @@ def follow_link(call: Call) -> Answer:
     return _choice(call, link) if link.handover.is_asked else _onward(call, visit, 302)
 
 
-@ROUTES.add("HEAD", PATH, None, "Ask about a participant link", failed=failed)
+@ROUTES.add(
+    "HEAD",
+    PATH,
+    None,
+    "Ask about a participant link",
+    answer=None,
+    status=302,
+    more={200: None},
+    refusal=None,
+    refuses=(403, 404, 410),
+    failed=failed,
+)
 def probe_link(call: Call) -> Answer:
     """What GET answers, without the page."""
     answer = follow_link(call)
     return Answer(answer.status, None, answer.headers)
 
 
-@ROUTES.add("POST", PATH, None, "Start from a participant link", failed=failed, status=303)
+@ROUTES.add(
+    "POST",
+    PATH,
+    None,
+    "Start from a participant link",
+    answer=None,
+    more={200: Content("text/html")},
+    refusal=Content("text/html"),
+    refuses=(403, 404, 410),
+    failed=failed,
+    status=303,
+)
 def start_link(call: Call) -> Answer:
     """Bind the link to this device, record chat_started, and lead on to the destination; or a step of a handover.
 

@@ -13,7 +13,7 @@ from chalicelib.intake import batches
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Events")
 
 PARTICIPATION = frozenset(
     {
@@ -47,24 +47,39 @@ class EventRow(Body):
     """One event as reported."""
 
     event_id: Label
+    """The caller's own id of the event: the same id twice counts once."""
     participant_id: batches.ParticipantId
+    """To whom it happened."""
     name: Label
+    """What happened."""
     occurred_at: batches.Instant
+    """When."""
     params: dict[str, Scalar] = Field(default_factory=dict)
+    """What is known of it: a flat object."""
 
 
 class EventsBody(Body):
     """What `POST /v1/events` takes."""
 
     events: Annotated[list[EventRow], Field(max_length=batches.MAX_ITEMS)]
+    """At most 1,000."""
 
 
 def _read(_: Call, value: Any) -> list[EventRow]:
     return batches.read(value, "events", EventRow, check)
 
 
-@ROUTES.add("POST", "/v1/events", INGEST, "Report events", body=EventsBody, read=_read, status=202,
-            creates="stored")  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/events",
+    INGEST,
+    "Report events",
+    answer="intake.Accepted",
+    body=EventsBody,
+    read=_read,
+    status=202,
+    creates="stored",
+)
 def report_events(call: Call) -> Answer:
     """Accept a batch of events: durable when answered, or refused whole."""
     if call.body:
