@@ -179,12 +179,17 @@ def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:
     faults += [refusal.below("/hook")] if refusal else []
     if faults:
         raise Invalid(_first_of_each_place(faults))
+    dataset |= {"naming": "insider", "bare": _bare(given.get("attributes"), catalog)}
+    return _config(dataset, given["format"], hook)
+
+
+def _config(dataset: Mapping[str, Any], form: str, hook: str | None) -> dict[str, Any]:
     return {
         "title": "Raw user data",
         "description": "",
-        "dataset": {**dataset, "naming": "insider", "bare": _bare(given.get("attributes"), catalog)},
-        "format": FORMATS[given["format"]],
-        "format_options": {"dialect": "insider"} if given["format"] == "csv" else {},
+        "dataset": dataset,
+        "format": FORMATS[form],
+        "format_options": {"dialect": "insider"} if form == "csv" else {},
         "timezone": "UTC",
         "deliver": {"webhook_url": hook} if hook else None,
         "schedule": None,
