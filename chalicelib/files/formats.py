@@ -27,11 +27,17 @@ class CsvOptions(_Options):
     """How a CSV is written."""
 
     bom: bool = True
+    """Whether the file begins with a byte order mark, which spreadsheets look for."""
     delimiter: Literal[",", ";", "\t"] = ","
+    """What separates cells."""
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     header: Literal["names", "labels"] = "names"
+    """Whether the header holds names or labels."""
     formula_guard: bool = True
+    """Whether what a spreadsheet would take for a formula gets a leading apostrophe."""
     compression: Compression = "none"
+    """Whether the file is packed."""
 
     # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
     rfc3339: ClassVar[bool] = False
@@ -51,19 +57,23 @@ class SpssOptions(_Options):
     """How an SPSS file is written: `compressed` makes it a .zsav."""
 
     compressed: bool = False
+    """Whether it is a .zsav."""
 
 
 class ParquetOptions(_Options):
     """How a Parquet file is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
 
 
 class NdjsonOptions(_Options):
     """How newline-delimited JSON is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     compression: Compression = "none"
+    """Whether the file is packed."""
 
 
 class Write(Protocol):

@@ -12,7 +12,7 @@ from chalicelib.intake.row import Audit, Purged
 from chalicelib.lake import accept, known
 from chalicelib.web.http import INGEST, Answer, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Participants")
 
 
 def _participant_id(call: Call) -> str:
@@ -21,8 +21,16 @@ def _participant_id(call: Call) -> str:
     return call.path["participant_id"]
 
 
-@ROUTES.add("DELETE", "/v1/participants/{participant_id}/personal-data", INGEST, "Purge a participant",
-            find=_participant_id, status=204)  # fmt: skip
+@ROUTES.add(
+    "DELETE",
+    "/v1/participants/{participant_id}/personal-data",
+    INGEST,
+    "Purge a participant",
+    answer=None,
+    refuses=(404,),
+    find=_participant_id,
+    status=204,
+)
 def purge_participant(call: Call) -> Answer:
     """Make the participant purged for good; 404 for an id never seen, 204 as often as it is asked."""
     purge(call, call.found)
