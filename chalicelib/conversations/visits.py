@@ -167,11 +167,11 @@ def _enter(call: Call, link: Link, posted: Posted) -> Answer:
 
 
 def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
-    if posted.device is None:
+    if posted.device is None and handover.is_showable(link.handover, device):
         return _choice(call, link)
-    figures = bindings.show(call.services, link, posted.device, device)
+    figures = bindings.show(call.services, link, posted.device, device) if posted.device else None
     if figures is None:
-        return _spent(call, link, _action(call, link))
+        return _not_asked(call, link)
     return _page(call, 200, pages.code(_spoken(call), _action(call, link), figures), link)
 
 
@@ -286,6 +286,13 @@ def _code_entry(
 ) -> Answer:
     html = pages.entry(_spoken(call), _action(call, link), _nonce(call, link, bytes.fromhex(device)), note)
     return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.item, link.pid), device)})
+
+
+def _not_asked(call: Call, link: Link) -> Answer:
+    """The page of a device of the link that would let another one take it over, when none asks for it (any more)."""
+    if handover.pause(link.handover, _now(call)):
+        return _spent(call, link, _action(call, link))
+    return _page(call, pages.STATUS["not_asked"], pages.notice(_spoken(call), "not_asked", _action(call, link)), link)
 
 
 def _spent(call: Call, link: Link, action: str | None = None) -> Answer:
