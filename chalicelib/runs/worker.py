@@ -192,10 +192,7 @@ def _write(
     except BaseException:
         upload.abort()
         raise
-    entries = codebook.entries(job.table.columns)
-    services.bucket.put(
-        f"{run.attempted_files}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json"
-    )
+    _put_codebook(services, run, job.table.columns)
     file = File(
         name=name,
         format=config.format,
@@ -208,6 +205,11 @@ def _write(
     )
     drifted = drift.warnings(services, run, job.table.columns)
     return Made(job.table.columns, file, [*job.warnings, *drifted, *warnings], kept, promise)
+
+
+def _put_codebook(services: Services, run: Run, columns: tuple[Column, ...]) -> None:
+    entries = json.dumps(codebook.entries(columns), ensure_ascii=False)
+    services.bucket.put(f"{run.attempted_files}codebook.json", entries.encode(), "application/json")
 
 
 class FileSink:
