@@ -4,7 +4,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
@@ -17,7 +17,7 @@ from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, c
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
 from chalicelib.exports import cron
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, FormatName
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import Body
 from chalicelib.webhooks.call import refusal_now
@@ -72,7 +72,7 @@ class ExportBody(Body):
     title: Title
     description: Description = ""
     dataset: dict[str, Any]
-    format: Literal["csv", "spss", "parquet", "ndjson"] = "csv"
+    format: FormatName = "csv"
     format_options: dict[str, Any] = {}
     timezone: str = "UTC"
     deliver: Deliver | None = None
@@ -86,7 +86,7 @@ class ExportPatch(Body):
     title: Title | None = None
     description: Description | None = None
     dataset: dict[str, Any] | None = None
-    format: Literal["csv", "spss", "parquet", "ndjson"] | None = None
+    format: FormatName | None = None
     format_options: dict[str, Any] | None = None
     timezone: str | None = None
     deliver: Deliver | None = None

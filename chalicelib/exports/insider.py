@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
@@ -18,6 +18,7 @@ from chalicelib.accounts import keys
 from chalicelib.base import instants, strict_json
 from chalicelib.base.errors import Fault, Invalid, Refusal, Unauthenticated
 from chalicelib.base.services import Services
+from chalicelib.files.formats import InsiderFormatName, insider_formats
 from chalicelib.intake import attributes
 from chalicelib.runs import downloads, runs
 from chalicelib.segments import routes as saved
@@ -25,7 +26,6 @@ from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes, val
 from chalicelib.webhooks.call import refusal_now
 
 ROUTES = Routes()
-FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
 # Its spelling of two operators, beside ours.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
 # The latest instant that a calendar has.
@@ -71,7 +71,7 @@ class RawBody(Body):
     segment: SegmentMember
     attributes: list[Word] | None = None
     events: EventsMember | None = None
-    format: Literal["csv", "parquet", "json"]
+    format: InsiderFormatName
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
@@ -114,13 +114,13 @@ def _started(call: Call, principal: Principal) -> dict[str, Any]:
     faults += [refusal.below("/hook")] if refusal else []
     if faults:
         raise Invalid([replace(fault, pointer=fault.pointer.removeprefix("/dataset")) for fault in faults])
+    form, options = insider_formats()[body.format]
     config = {
         "title": "Raw user data",
         "description": "",
         "dataset": {**dataset, "naming": "insider"},
-        "format": FORMATS[body.format],
-        # Insider's files begin with the header, not with a mark, and are read by programs.
-        "format_options": {"bom": False, "formula_guard": False} if body.format == "csv" else {},
+        "format": form,
+        "format_options": options,
         "timezone": "UTC",
         "deliver": {"webhook_url": hook},
         "schedule": None,
