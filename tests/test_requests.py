@@ -15,7 +15,7 @@ from infra.local.gateway import Request, invoke
 from tests import answers
 from tests.builders import problem
 from tests.deployed import deployed, remembered, restored
-from tests.test_isolation import lived_in
+from tests.tenants import lived_in
 
 pytestmark = pytest.mark.slow
 

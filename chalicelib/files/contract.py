@@ -1,7 +1,7 @@
 """What a file format is: what can be chosen of its files, how they are called, and how one is written."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -50,10 +50,10 @@ class Write(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Insider:
-    """What the callers of Insider's shape call a format, and the options that its files have there."""
+    """What the callers of Insider's shape call a format, and its options there, where its files differ."""
 
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: type[Options] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from chalicelib.base.table import Column
 from chalicelib.files.cells import (
@@ -19,6 +19,7 @@ from chalicelib.files.cells import (
     measure,
     once,
     rendered,
+    rfc3339,
     source,
     wall_clock_of,
     within,
@@ -52,6 +53,19 @@ class CsvOptions(Options):
     header: Literal["names", "labels"] = "names"
     formula_guard: bool = True
     compression: Compression = "none"
+
+    # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
+    rfc3339: ClassVar[bool] = False
+
+
+class InsiderCsvOptions(CsvOptions):
+    """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
+
+    dialect: Literal["insider"]
+    bom: bool = False
+    formula_guard: bool = False
+
+    rfc3339: ClassVar[bool] = True
 
 
 def write(asked: Rendering[CsvOptions]) -> list[str]:
@@ -123,7 +137,10 @@ def _cell(column: Column, expression: str, options: CsvOptions, zone: str, found
     """The SQL of the column's cells as VARCHAR, NULL where the value is missing or does not fit."""
     if options.formula_guard and column.type == "choice":
         column = replace(column, choices=tuple(replace(one, label=guarded(one.label)) for one in column.choices))
-    text = _TEXT[column.type](column, expression, options.values, zone, found)
+    if column.type == "datetime" and options.rfc3339:
+        text = rfc3339(expression)
+    else:
+        text = _TEXT[column.type](column, expression, options.values, zone, found)
     if options.formula_guard and column.type == "text":
         text = guarded_sql(text, ID_SEPARATORS) if column.is_id else guarded_sql(text)
     if options.formula_guard and column.type == "choices":
@@ -197,6 +214,5 @@ FORMAT = Format(
     CsvOptions,
     lambda options: packed_extension(".csv", options.compression),
     lambda options: packed_type("text/csv; charset=utf-8", options.compression),
-    # Insider's files begin with the header, not with a mark, and are read by programs.
-    insider=Insider("csv", {"bom": False, "formula_guard": False}),
+    insider=Insider("csv", InsiderCsvOptions),
 )

@@ -1,6 +1,6 @@
 """The file formats by name: the one place that lists them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,9 +17,20 @@ FORMATS: dict[str, Format] = {
 }
 
 
+def options_of(name: str, kept: Mapping[str, Any]) -> Any:
+    """The options of a saved configuration in the format of that name, as its writer takes them."""
+    form = FORMATS[name]
+    model = form.insider.options if "dialect" in kept and form.insider else None
+    return (model or form.options).model_validate(kept)
+
+
 def insider_formats() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The formats that Insider's shape has, by their names there: our name and the options of its files."""
-    return {form.insider.name: (name, {**form.insider.options}) for name, form in FORMATS.items() if form.insider}
+    """The formats that Insider's shape has, by their names there: our name, and the options to save."""
+    return {
+        form.insider.name: (name, {"dialect": "insider"} if form.insider.options else {})
+        for name, form in FORMATS.items()
+        if form.insider
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from chalicelib.base.table import Column, Table
 from chalicelib.exports.config import config_of
 from chalicelib.files import codebook
 from chalicelib.files.contract import Rendering
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
@@ -184,7 +184,7 @@ def _write(
 ) -> Made:
     folder, rows, beat = at
     form = FORMATS[config["format"]]
-    options = form.options.model_validate(config["format_options"])
+    options = options_of(config["format"], config["format_options"])
     name = downloads.file_name(config["title"], run["created_at"], form.extension(options))
     prefix = f"{runs.files(run['domain'], run['id'])}{run['fence']}/"
     media_type = form.media_type(options)

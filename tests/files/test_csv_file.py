@@ -12,10 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.base.table import Choice, Column
-from chalicelib.files.formula import guarded, unguarded, unguarded_sql
-from tests.files.hostile import HARMLESS, HOSTILE, SEPARATORS, SPLIT, STARTERS
-from tests.files.results import rendered, result_of, written
+from chalicelib.base import patterns
+from chalicelib.base.table import ID_BYTES, Choice, Column
+from chalicelib.files.contract import Rendering
+from chalicelib.files.formats import FORMATS, options_of
+from chalicelib.files.formula import ID_SEPARATORS, guarded, unguarded, unguarded_sql
+from tests.files.hostile import HARMLESS, HOSTILE, LINE_BREAKS, SEPARATORS, SPLIT, STARTERS
+from tests.files.results import Collected, rendered, result_of, written
 
 TEXT = Column("Text", "A text", "text")
 ROW = Column("Row", "Row", "integer")
@@ -80,6 +83,22 @@ def test_columns_of_the_same_label_are_told_apart_by_their_names(tmp_path):
     assert header_of(tmp_path, clash, *alike)[:3] == ["Comment (FldA) (FldD)", "Comment (FldA)", "Comment (FldB)"]
     named = [Column("Town", "", "text"), Column("FldC", "Town", "text")]
     assert header_of(tmp_path, *named) == ["Town (Town)", "Town (FldC)"]
+
+
+def test_in_insiders_shape_instants_are_rfc_3339_in_utc_whatever_the_zone(tmp_path):
+    column = Column("t", "At", "datetime")
+    instants = [
+        datetime(1, 1, 1), datetime(999, 6, 1, 0, 0, 0, 1), datetime(2024, 7, 1, 12, 0, 0, 250_000),
+        datetime(9999, 12, 31, 23, 59, 59, 999_999), None,
+    ]  # fmt: skip
+    sink = Collected()
+    con = result_of(tmp_path, [ROW, column], rows=list(enumerate(instants)))
+    options = options_of("csv", {"dialect": "insider"})
+    assert FORMATS["csv"].write(Rendering(con, [ROW, column], options, "America/Vancouver", tmp_path, sink)) == []
+    assert sink.bytes.decode() == (
+        "Row,t\n0,0001-01-01T00:00:00.000000Z\n1,0999-06-01T00:00:00.000001Z\n2,2024-07-01T12:00:00.250000Z\n"
+        "3,9999-12-31T23:59:59.999999Z\n4,\n"
+    )
 
 
 def test_a_label_of_instants_names_the_zone(tmp_path):
@@ -247,6 +266,18 @@ def test_sql_and_python_guard_alike_and_any_text_is_restored(tmp_path, values):
     assert not any(looks_dangerous(text) for text in texts)
     content, _ = rendered(tmp_path, [ROW, TEXT], list(enumerate(values)))
     assert [live(content, separator) for separator in SEPARATORS] == [[], [], [], []]
+
+
+OF_IDS = [chr(code) for code in range(0x3000) if re.fullmatch(patterns.PARTICIPANT_ID, chr(code))]
+
+
+@given(st.lists(st.text(OF_IDS + ["|", "=", "+"], min_size=1, max_size=8), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ids_are_guarded_as_any_text_is(tmp_path, values):
+    """They are looked through for fewer separators, which are all that an id may hold."""
+    assert {*OF_IDS} & {*SEPARATORS, *LINE_BREAKS} <= {*ID_SEPARATORS}
+    texts, _ = column_of(tmp_path, Column("Id", "Id", "text", bytes=ID_BYTES), values)
+    assert texts == [guarded(value) for value in values]
 
 
 @given(st.lists(ANY_TEXT | TRICKY_TEXT.map("".join), min_size=1, max_size=30))

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 from datetime import datetime
 
@@ -91,6 +93,41 @@ def read_back(tmp_path, name, columns, rows):
 def test_an_unknown_format_is_not_there_and_each_has_its_options():
     assert set(FORMATS) == {"csv", "spss", "parquet", "ndjson"}
     assert FORMATS["csv"].options is CsvOptions
+
+
+ONE_MORE = """
+from chalicelib.files.contract import Format, Insider, Options
+from chalicelib.files import formats
+
+class PlainOptions(Options):
+    loud: bool = False
+
+formats.FORMATS["plain"] = Format(
+    lambda asked: [], PlainOptions, lambda _: ".txt", lambda _: "text/plain", insider=Insider("txt", PlainOptions)
+)
+
+from chalicelib.exports import config, insider
+from pydantic import ValidationError
+
+body = config.ExportBody.model_validate({"title": "t", "dataset": {}, "format": "plain", "format_options": {}})
+faults = config._option_faults({"format": "plain", "format_options": {"loud": 1, "bom": True}})
+try:
+    config.ExportPatch.model_validate({"format": "xlsx"})
+except ValidationError as error:
+    allowed = error.errors()[0]["ctx"]["expected"]
+segment = {"segment": {"segment_id": 1}, "attributes": ["*"], "format": "txt"}
+print(body.format, [fault.pointer for fault in faults], allowed, insider.RawBody.model_validate(segment).format)
+print(config.ExportBody.model_json_schema()["properties"]["format"]["enum"], formats.insider_formats()["txt"])
+"""
+
+
+def test_one_more_format_is_its_own_file_and_its_name_in_the_list():
+    """Requests, their faults, their description and Insider's shape take it from there."""
+    done = subprocess.run([sys.executable, "-c", ONE_MORE], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "plain ['/format_options/loud', '/format_options/bom'] 'csv', 'spss', 'parquet', 'ndjson' or 'plain' txt",
+        "['csv', 'spss', 'parquet', 'ndjson', 'plain'] ('plain', {'dialect': 'insider'})",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from chalicelib.imports import imports
 from chalicelib.imports import reader as import_files
 from chalicelib.lake import layout
 from tests.builders import problem
-from tests.lake.test_compaction import compacted, found_in_storage, objects
+from tests.imports.uploads import csv_of, imported, rejected, started
+from tests.lake.history import compacted, found_in_storage, objects
 
 pytestmark = pytest.mark.slow
 
@@ -28,46 +29,6 @@ ATTRIBUTES = {
     "Sex": ("choice", CODED), "Pets": ("choice", {"multiple": True, "choices": [{"code": 3, "label": "Cat"},
                                                                              {"code": 4, "label": "Dog"}]}),
 }  # fmt: skip
-
-
-def started(community, kind: str, form: str, body: bytes):
-    """The id of an import of these bytes that has been started."""
-    made = community.call("POST", "/v1/imports", {"kind": kind, "format": form})
-    assert made.status == 201, made.body
-    import_id = made.json()["id"]
-    community.deployment.services.bucket.put(imports.uploaded(community.domain, import_id), body, "text/csv")
-    community.deployment.clock.advance(milliseconds=1)
-    answer = community.call("POST", f"/v1/imports/{import_id}/start")
-    assert answer.status == 202, answer.body
-    return import_id
-
-
-def imported(community, kind: str, form: str, body: bytes) -> dict:
-    """The import of these bytes once a worker has read it."""
-    import_id = started(community, kind, form, body)
-    imports.work(community.deployment.services, community.domain, import_id, "invocation-1")
-    return community.call("GET", f"/v1/imports/{import_id}").json()
-
-
-def rejected(community, found: dict) -> list[tuple[int, str, str]]:
-    """Line, reason and row of what an import has rejected."""
-    if not found["rejected_url"]:
-        return []
-    answer = community.deployment.call("GET", found["rejected_url"].removeprefix("https://panelport.example"))
-    assert answer.status == 302, answer.body
-    (key,) = (key for key in objects(community, "imports/") if f"{found['id']}/rejected" in key)
-    assert key in answer.header("Location")
-    text = community.deployment.services.bucket.get(key).decode()
-    assert text.startswith("\ufeff")
-    rows = list(csv.reader(io.StringIO(text[1:])))
-    assert rows[0] == ["line", "reason", "row"]
-    return [(int(line), reason, row) for line, reason, row in rows[1:]]
-
-
-def csv_of(*rows: list) -> bytes:
-    sink = io.StringIO()
-    csv.writer(sink, quoting=csv.QUOTE_NOTNULL, lineterminator="\n").writerows(rows)
-    return sink.getvalue().encode()
 
 
 def define_all(community):

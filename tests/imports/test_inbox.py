@@ -16,9 +16,9 @@ from tests.builders import problem
 from tests.deployed import Community, logged, remembered, restored
 from tests.faults.injection import FAULTS, Crash, Fault, Injector
 from tests.faults.sweep import FULL, places
-from tests.imports.test_imports import csv_of, imported, rejected
-from tests.intake.test_purge import jobs_sent
-from tests.lake.test_compaction import found_in_storage, known, objects
+from tests.imports.uploads import csv_of, imported, rejected
+from tests.intake.purges import jobs_sent
+from tests.lake.history import found_in_storage, known, objects
 
 pytestmark = pytest.mark.slow
 

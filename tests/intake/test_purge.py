@@ -11,18 +11,13 @@ from chalicelib.runs import erasure, runs
 from chalicelib.web.http import Call, Principal
 from tests.builders import problem
 from tests.deployed import _items
-from tests.imports.test_imports import csv_of, imported, rejected
-from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
+from tests.imports.uploads import csv_of, imported, rejected
+from tests.intake.purges import jobs_sent, purged
+from tests.lake.history import compacted, found_in_storage, happened, objects, someone
 
 pytestmark = pytest.mark.slow
 
 CANARY = "canary-of-the-purged"
-
-
-def purged(community, who: str = "p1", status: int = 204):
-    answer = community.call("DELETE", f"/v1/participants/{who}/personal-data")
-    assert answer.status == status, answer.body
-    return answer
 
 
 def a_day(community):
@@ -36,16 +31,6 @@ def a_day(community):
                 jobs.work(services, message, "invocation-1")
         erasure.erase_files(services, community.domain)
         compacted(community)
-
-
-def jobs_sent(services) -> list[dict]:
-    """The messages that wait in the jobs queue."""
-    queue, sent = services.settings.jobs_queue_url, []
-    while found := services.aws.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        sent += [json.loads(message["Body"]) for message in found]
-        for message in found:
-            services.aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return sent
 
 
 def told(community):
