@@ -271,7 +271,7 @@ def test_sql_and_python_guard_alike_and_any_text_is_restored(tmp_path, values):
 OF_IDS = [chr(code) for code in range(0x3000) if re.fullmatch(patterns.PARTICIPANT_ID, chr(code))]
 
 
-@given(st.lists(st.text(OF_IDS + ["|", "=", "+"], min_size=1, max_size=8), min_size=1, max_size=30))
+@given(st.lists(st.text([*OF_IDS, "|", "=", "+"], min_size=1, max_size=8), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_ids_are_guarded_as_any_text_is(tmp_path, values):
     """They are looked through for fewer separators, which are all that an id may hold."""
