@@ -18,7 +18,8 @@ from chalicelib.exports import config
 from chalicelib.exports.config import Deliver
 from chalicelib.exports.routes import waited
 from chalicelib.intake import batches
-from chalicelib.runs import runs
+from chalicelib.runs import life
+from chalicelib.runs.row import Source
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
 ROUTES = Routes()
@@ -85,13 +86,13 @@ def issue_links(call: Call) -> Answer:
     # Before the run: a link that is in a file works, whatever becomes of the run.
     said = "/devices" if "devices" in body.model_fields_set else "/allow_multiple_devices"
     item = registry.issue(call.services, item, Issue(count, _origin(base_url), _devices(body), said))
-    source = {
-        "export_id": None,
-        "of": f"conversation/{item['id']}",
-        "config": _config(item, count, base_url, body),
-        "warnings": [CLOSED] if registry.is_closed_by_links(item) else [],
-    }
-    run = runs.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
+    source = Source(
+        _config(item, count, base_url, body),
+        None,
+        of=f"conversation/{item['id']}",
+        warnings=[CLOSED] if registry.is_closed_by_links(item) else [],
+    )
+    run = life.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
     answer, headers = waited(call, run)
     return Answer(202, answer, headers)
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from chalicelib import kinds
 from chalicelib.accounts.domains import Email
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants, patterns, zones
+from chalicelib.base import due, instants, patterns, zones
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, conflict, faulty
 from chalicelib.base.ids import Seed
@@ -267,7 +267,7 @@ def remove(services: Services, domain: str, item: Item) -> Item:
 
 def _due_now(now: str) -> dict[str, str]:
     # The schedule itself is made after the row; should that not come to pass, the sweeper finds the mark.
-    return {"due_kind": "schedule", "due_at": now, "schedule_state": "changed"}
+    return {**due.at("schedule", now), "schedule_state": "changed"}
 
 
 def _title_write(domain: str, title: str, export_id: str) -> Write:

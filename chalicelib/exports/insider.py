@@ -24,7 +24,8 @@ from chalicelib.datasets import raw
 from chalicelib.exports.config import MAX_CONFIG_BYTES
 from chalicelib.files.formats import InsiderFormatName, insider_formats
 from chalicelib.intake import attributes
-from chalicelib.runs import downloads, runs
+from chalicelib.runs import downloads, life
+from chalicelib.runs.row import Run, Source
 from chalicelib.segments import routes as saved
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes
@@ -38,6 +39,8 @@ Operator = Literal[
 ]
 # The latest instant that a calendar has.
 LAST_SECOND = 253_402_300_799
+# So many faults are a message that a person reads.
+MOST_TOLD = 20
 NO_FILE = "is not fetched: a request reads no address of its own; give the values under values"
 
 Second = Annotated[int, Field(ge=0, le=LAST_SECOND)]
@@ -99,11 +102,16 @@ def export_raw(call: Call) -> Answer:
     try:
         run = _started(call, _principal(call))
     except Refusal as refusal:
-        at = "; ".join(f"{fault.pointer} {fault.detail}" for fault in refusal.faults[:20])
-        message = f"{refusal.detail} {at}".strip()
-        return Answer(refusal.status, {"success": False, "message": message}, refusal.headers)
-    url = downloads.link(call.services, run["domain"], run["id"], run["expires_at"])
+        return Answer(refusal.status, {"success": False, "message": _message(refusal)}, refusal.headers)
+    url = downloads.link(call.services, run.domain, run.id, run.expires_at or "")
     return Answer(200, {"success": True, "url": url})
+
+
+def _message(refusal: Refusal) -> str:
+    """The refusal in one text: what is wrong at which places, the first of them."""
+    told = [f"{fault.pointer or 'the request'} {fault.detail}" for fault in refusal.faults[:MOST_TOLD]]
+    more = len(refusal.faults) - len(told)
+    return f"{refusal.detail} {'; '.join([*told, *([f'and {more} more'] if more else [])])}".strip()
 
 
 def _principal(call: Call) -> Principal:
@@ -115,15 +123,15 @@ def _principal(call: Call) -> Principal:
     return principal
 
 
-def _started(call: Call, principal: Principal) -> dict[str, Any]:
+def _started(call: Call, principal: Principal) -> Run:
     services, domain = call.services, principal.domain
     config = json.dumps(_judged(services, domain, strict_json.parse(call.raw_body)), ensure_ascii=False)
     if len(config.encode()) > MAX_CONFIG_BYTES:
-        detail = f"the request and its segment are past {MAX_CONFIG_BYTES:,} bytes"
+        detail = f"is past {MAX_CONFIG_BYTES:,} bytes with its segment"
         raise Invalid([Fault("", "too_large", detail, {"max": MAX_CONFIG_BYTES})])
     expires = services.now() + timedelta(days=services.settings.link_days)
-    source = {"export_id": None, "of": "raw", "config": config, "expires_at": instants.text(expires)}
-    return runs.start(services, domain, source, call.seed.identifier("run"), "user")
+    source = Source(config, None, of="raw", expires_at=instants.text(expires))
+    return life.start(services, domain, source, call.seed.identifier("run"), "user")
 
 
 def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from chalicelib.exports import config, schedules
 from chalicelib.exports.config import ExportBody, ExportPatch
 from chalicelib.files import codebook
 from chalicelib.intake import attributes
-from chalicelib.runs import runs, slots
+from chalicelib.runs import life, row, slots
+from chalicelib.runs.row import Run, Source
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
 
 ROUTES = Routes()
@@ -39,7 +40,7 @@ def _asked(call: Call) -> Any:
 
 
 def _asked_run(call: Call) -> Any:
-    return runs.get(call.services, call.domain, call.path["run_id"])
+    return life.get(call.services, call.domain, call.path["run_id"])
 
 
 def _read_new(call: Call, value: Any) -> tuple[dict[str, Any], bool]:
@@ -122,22 +123,22 @@ def start_run(call: Call) -> Answer:
 
 
 def _started(call: Call, item: Any, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
-    source = {"export_id": item["id"], "config": item["config"]}
-    run = runs.start(call.services, call.domain, source, run_id, "user", as_of)
+    source = Source(item["config"], item["id"])
+    run = life.start(call.services, call.domain, source, run_id, "user", as_of)
     return waited(call, run)
 
 
-def waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def waited(call: Call, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """The run as it is or, with `Prefer: wait=N`, once it has ended; and the headers that say so."""
     seconds = wait_seconds(call.headers)
     if seconds is None:
-        return runs.shown(call.services, run), {}
-    run = runs.wait(call.services, call.domain, run, seconds)
-    return runs.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
+        return row.shown(call.services, run), {}
+    run = life.wait(call.services, run, seconds)
+    return row.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
 
 
 def _asked_or_ran(call: Call) -> None:
-    if not call.services.store.query(f"runs/{call.domain}/{call.path['export_id']}", limit=1):
+    if not call.services.store.query(row.listed(call.domain, call.path["export_id"]), limit=1):
         _asked(call)
 
 
@@ -145,10 +146,9 @@ def _asked_or_ran(call: Call) -> None:
             query=("limit", "cursor"))  # fmt: skip
 def list_runs(call: Call) -> Answer:
     """The export's runs, newest first; those of a deleted export too."""
-    export_id = call.path["export_id"]
-    pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
-    found = call.services.store.get_many([runs.place(call.domain, run_id) for run_id, _ in pointers])
-    return page(((run["id"], runs.shown(call.services, run)) for run in found if run), after)
+    pointers, after = listing(call, row.listed(call.domain, call.path["export_id"]), "")
+    found = row.find_many(call.services, call.domain, [run_id for run_id, _ in pointers])
+    return page(((run.id, row.shown(call.services, run)) for run in found if run), after)
 
 
 @ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", find=_asked_run, waits=True)
@@ -161,21 +161,21 @@ def read_run(call: Call) -> Answer:
 @ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", find=_asked_run, status=202)
 def cancel_run(call: Call) -> Answer:
     """End a run that has not ended yet."""
-    return Answer(202, runs.shown(call.services, runs.cancel(call.services, call.domain, call.path["run_id"])))
+    return Answer(202, row.shown(call.services, life.cancel(call.services, call.domain, call.path["run_id"])))
 
 
 @ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", find=_asked_run, status=204)
 def delete_run(call: Call) -> Answer:
     """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
-    run = call.found
-    if not runs.ended(run):
+    run: Run = call.found
+    if not run.has_ended:
         try:
-            run = runs.cancel(call.services, call.domain, run["id"])
+            run = life.cancel(call.services, run.domain, run.id)
         except Conflict:
             # It ended at this very moment: its file is deleted like any other.
-            run = runs.get(call.services, call.domain, run["id"])
+            run = life.get(call.services, run.domain, run.id)
     # Also where there is no file to see: a worker that died may have left a part of one.
-    runs.expire(call.services, call.domain, run)
+    life.expire(call.services, run)
     return Answer(204)
 
 
@@ -183,19 +183,18 @@ def delete_run(call: Call) -> Answer:
             query=("format",))  # fmt: skip
 def read_codebook(call: Call) -> Answer:
     """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
-    run = call.found
-    if run["status"] == "expired":
+    run: Run = call.found
+    if run.status == "expired":
         raise Gone("The run's file was deleted, and its codebook with it.")
-    if run["status"] != "completed":
-        raise Conflict(f"The run has no file: it is {run['status']}.")
-    key = json.loads(run["file"])["key"].rpartition("/")[0] + "/codebook.json"
+    if run.status != "completed" or run.file is None:
+        raise Conflict(f"The run has no file: it is {run.status}.")
     try:
-        entries = json.loads(call.services.bucket.get(key))
+        entries = json.loads(call.services.bucket.get(run.file.codebook_key))
     except Lost as error:  # deleted since the run was read
         raise Gone("The run's file was deleted, and its codebook with it.") from error
     if call.query.get("format") == "csv" or "text/csv" in call.headers.get("accept", ""):
         return Answer(200, codebook.as_csv(entries), media_type="text/csv; charset=utf-8")
-    return Answer(200, {"run_id": run["id"], "columns": entries})
+    return Answer(200, {"run_id": run.id, "columns": entries})
 
 
 @ROUTES.add("GET", "/v1/datasets/participants", READ, "List the columns of participant exports")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
+from chalicelib.base import due, instants
 from chalicelib.base.errors import NotFound
 from chalicelib.base.services import Services
 from chalicelib.intake import batches
@@ -35,8 +35,8 @@ def purge(call: Call, participant_id: str) -> None:
         if not known.is_known(services, domain, participant_id):
             raise NotFound
         now = instants.text(services.now())
-        due = {"due_kind": "purge", "due_at": now, "domain": domain}
-        noted = {"pk": place[0], "sk": place[1], "at": now, "key_id": call.principal.key_id, **due}
+        mark = {**due.at("purge", now), "domain": domain}
+        noted = {"pk": place[0], "sk": place[1], "at": now, "key_id": call.principal.key_id, **mark}
         audit = audited(call.domain, call.seed.ulid(), at=now, action="purge", key_id=call.principal.key_id, count=1)
         services.store.transact([Write(put=noted, when=Attr("pk").not_exists()), Write(put=audit)])
     # Also when it is asked again: whatever went wrong the first time, the lake is looked at now.

@@ -1,6 +1,5 @@
 """Download links of our own: unguessable, expiring, revocable; each click leads to a fresh short-lived URL."""
 
-import json
 import re
 import unicodedata
 from datetime import datetime
@@ -11,6 +10,7 @@ from chalicelib.base.errors import Conflict, Gone, NotFound
 from chalicelib.base.expiring import link, read
 from chalicelib.base.services import Services
 from chalicelib.imports import imports
+from chalicelib.runs import row
 from chalicelib.web.http import Answer, Call, Routes
 
 __all__ = ["ROUTES", "disposition", "download", "file_name", "link", "read"]
@@ -65,13 +65,14 @@ def _linked(call: Call) -> tuple[dict[str, Any], datetime]:
 
 def _file(services: Services, domain: str, run_id: str) -> dict[str, Any] | None:
     """Key, name and media type of a completed run's file; None when there is none any more."""
-    run = services.store.get(f"run/{domain}/{run_id}", "run")
+    run = row.find(services, domain, run_id)
     if run is None:
         raise NotFound
-    if run["status"] in ("pending", "processing"):
+    if not run.has_ended:
         raise Conflict("The file is still being made.", headers={"Retry-After": "10"})
-    found: dict[str, Any] | None = json.loads(run["file"]) if run["status"] == "completed" else None
-    return found
+    if run.status != "completed" or run.file is None:
+        return None
+    return {"key": run.file.key, "name": run.file.name, "media_type": run.file.media_type}
 
 
 def disposition(name: str) -> str:

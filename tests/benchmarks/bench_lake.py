@@ -81,7 +81,7 @@ def filled(community: Community, participants: int, events: int) -> float:
             size = (folder / "import.parquet").stat().st_size
             pointer = {"pk": f"lake/{community.domain}", "sk": f"import/{accepted}", "kind": kind}
             services.store.put({**pointer, "key": key, "bytes": size})
-    return timed(lambda: jobs.compact(services, community.domain))
+    return timed(lambda: jobs.compact(services, community.domain, "bench"))
 
 
 def seconds_of_export(folder: Path, participants: int, events: int) -> float:
@@ -133,7 +133,7 @@ def small_batches(folder: Path) -> bool:
 
         wrote = timed(accepted)
         before = timed(lambda: exported(community))
-        compacting = timed(lambda: jobs.compact(services, community.domain))
+        compacting = timed(lambda: jobs.compact(services, community.domain, "bench"))
         after = timed(lambda: exported(community), 3)
         print(f"  {BATCHES:,} batches of one event: accepted in {wrote:.1f} s; exported in {before:.2f} s before and "
               f"{after:.2f} s after compaction (which took {compacting:.1f} s): {after / before:.2f} of it "
@@ -258,7 +258,7 @@ def are_told(rejects: Path, accepted: int, form: str) -> bool:
 def jobs_done(community: Community) -> None:
     from chalicelib import jobs
 
-    jobs.compact(community.deployment.services, community.domain)
+    jobs.compact(community.deployment.services, community.domain, "invocation-1")
 
 
 def read_file(path: str, form: str, kind: str, accepted: str) -> None:

@@ -412,6 +412,14 @@ def test_all_faults_are_told_at_once_each_at_its_place_in_the_request(shop):
         "/segment/segment_id", "/strange",
     ]  # fmt: skip
     assert "/events/end_date must be after start_date" in said
+    many = message(asking(shop, {"attributes": [f"c_{n}" for n in range(30)], "format": "csv"}))
+    assert many.endswith("/attributes/19 no attribute of this domain is called c_19; it takes email, c_<name>, <name> "
+                         "or *; and 10 more")  # fmt: skip
+
+
+def test_what_asks_for_nothing_is_told_so(shop):
+    assert "the request must ask for attributes, events or both" in message(asking(shop, {"format": "csv"}))
+    assert "the request must be an object" in message(ask(shop.deployment, shop.key, [], shop.domain))
 
 
 def test_two_columns_of_one_name_are_refused(shop):

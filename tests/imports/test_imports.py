@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import jobs
+from chalicelib.base import messages
 from chalicelib.base.catalog import Attribute, Catalog
 from chalicelib.base.table import Choice
 from chalicelib.imports import imports
@@ -273,7 +274,7 @@ def test_the_upload_is_erased_and_the_rejects_expire(community):
     assert len(objects(community, "imports/")) == 1
     services = community.deployment.services
     community.deployment.clock.advance(days=7, seconds=1)
-    jobs.work(services, {"job": "import", "domain": community.domain, "import_id": found["id"]}, "invocation-2")
+    jobs.work(services, messages.ReadImport(domain=community.domain, import_id=found["id"]), "invocation-2")
     assert not objects(community, "imports/")
     assert community.call("GET", f"/v1/imports/{found['id']}").json()["rejected_url"] is None
     token = found["rejected_url"].rpartition("/d/")[2]

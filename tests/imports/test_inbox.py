@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib import sweeper
 from chalicelib.aws.bucket import Version
+from chalicelib.base import due
 from chalicelib.base.ids import seed
 from chalicelib.imports import imports, inbox
 from chalicelib.lake import compaction, layout, views
@@ -300,7 +301,7 @@ def _pick_up(services, turn: int) -> None:
 
 
 def _due(services, turn: int) -> None:
-    imports.send_due(services, services.now().isoformat().replace("+00:00", "Z"), 200)
+    due.walk(services, {"import": imports.send_on}, 200)
 
 
 def _read(services, turn: int) -> None:

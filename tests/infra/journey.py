@@ -16,7 +16,7 @@ from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.exports import config
-from chalicelib.runs import runs
+from chalicelib.runs import row
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
@@ -324,7 +324,7 @@ def forgotten(there: Hosted, community: Community) -> None:
     made = done(community.call("GET", f"/v1/exports/{saved['id']}/runs"))["items"]
     assert [(run["trigger"], run["status"]) for run in made] == [("schedule", "completed")]
     done(community.call("DELETE", f"/v1/exports/{saved['id']}"))
-    ended = runs.place(community.domain, made[0]["id"])
+    ended = row.place(community.domain, made[0]["id"])
     there.services.store.update(ended, {"due_kind": "announce", "due_at": instants.text(there.services.now())})
     there.services.store.delete(f"deliveries/{community.domain}/mail", mails(there, community)[0]["sk"])
     there.minute()
@@ -352,7 +352,7 @@ def superseded(there: Hosted, community: Community) -> None:
     with before(there.services.aws.s3, "PutObject", cancel):
         there.drain()
     # Whoever canceled it died before it had cleared up.
-    place = runs.place(community.domain, saved["run"]["id"])
+    place = row.place(community.domain, saved["run"]["id"])
     there.services.store.update(place, {"due_kind": "canceled", "due_at": instants.text(there.services.now())})
     there.minute()
     assert done(community.call("GET", f"/v1/runs/{saved['run']['id']}"))["status"] == "canceled"

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from chalicelib import jobs, sweeper
+from chalicelib.base import messages
 from chalicelib.imports import imports, reader
 from chalicelib.intake import purge
-from chalicelib.runs import erasure, runs
+from chalicelib.runs import erasure, life, row
 from chalicelib.web.http import Call, Principal
 from tests.builders import problem
 from tests.deployed import _items
@@ -28,7 +29,7 @@ def a_day(community):
         sweeper.sweep(services)
         for message in jobs_sent(services):
             if message["domain"] == community.domain:
-                jobs.work(services, message, "invocation-1")
+                jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
         erasure.erase_files(services, community.domain)
         compacted(community)
 
@@ -188,7 +189,7 @@ def test_the_jobs_queue_carries_both_jobs_out(community):
     ours = [message for message in jobs_sent(services) if message["domain"] == community.domain]
     assert sorted(message["job"] for message in ours) == ["compact", "erase"]
     for message in ours:
-        jobs.work(services, message, "invocation-1")
+        jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
     assert services.store.get(f"lake/{community.domain}", "manifest")["version"] == 1
     assert community.call("GET", f"/v1/runs/{run['id']}").json()["status"] == "expired"
 
@@ -226,9 +227,9 @@ def crumbs(community) -> None:
     # An attempt that died after it had stored its file, of a run that another one could not bring to its end.
     run = community.save(run=True)["run"]
     services.bucket.put(f"exports/{community.domain}/{run['id']}/1-file.csv", rows, "text/csv")
-    place = runs.place(community.domain, run["id"])
-    taken = runs.lease(services, community.domain, run["id"], "worker")
-    assert runs.fail(services, taken, "broken", "It broke.")
+    place = row.place(community.domain, run["id"])
+    taken = life.lease(services, community.domain, run["id"], "worker")
+    assert life.fail(services, taken, row.Failure("broken", "It broke."))
     assert services.store.get(*place)["status"] == "failed"
     for area in ("lake", "exports", "imports"):
         key = f"{area}/{community.domain}/x/never-ended"

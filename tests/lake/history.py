@@ -43,7 +43,7 @@ def happened(
 
 def compacted(community: Community) -> manifest.Manifest:
     """The manifest after a compaction."""
-    jobs.compact(community.deployment.services, community.domain)
+    jobs.compact(community.deployment.services, community.domain, "invocation-1")
     return manifest.current(community.deployment.services, community.domain)
 
 
