@@ -63,7 +63,7 @@ def _preflight(path: str, methods: list[str]) -> Endpoint:
     def preflight(_: Call) -> Answer:
         return Answer(204, None, {**PREFLIGHT, "Access-Control-Allow-Methods": ", ".join(methods)})
 
-    return Endpoint("OPTIONS", path, preflight, None, "CORS preflight", status=204)
+    return Endpoint("OPTIONS", path, preflight, None, "CORS preflight", answer=None, status=204)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (*_DECLARED, *openapi.endpoints(_DECLARED), *_preflights())

@@ -97,7 +97,7 @@ class Deployment:
             given["Content-Type"] = "application/json"
         path, _, query = path.partition("?")
         answer = invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
-        answers.check(answer)
+        answers.check(answer, method, path)
         return answer
 
     def drain(self, limit: int = 100) -> int:

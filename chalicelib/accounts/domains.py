@@ -13,7 +13,7 @@ from chalicelib.base.errors import Conflict, NotFound, faulty
 from chalicelib.base.services import Services
 from chalicelib.web.http import ADMIN, Answer, Body, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Domain")
 DOMAIN_ID = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 Email = Annotated[str, StringConstraints(max_length=254, pattern=patterns.EMAIL)]
 
@@ -29,8 +29,11 @@ class DomainPatch(Body):
 
     # None stands for a member that is not given; null itself is refused.
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] = None  # type: ignore[assignment]
+    """What people call it."""
     contact_email: Email | None = None
+    """Whom to write to about it; null for nobody."""
     webhook_secret: Annotated[str, AfterValidator(_secret)] = None  # type: ignore[assignment]
+    """What signs one-off webhooks: `whsec_` and the base64 of 24 to 64 bytes."""
 
 
 def make(services: Services, domain_id: str, name: str) -> str:
@@ -67,13 +70,13 @@ def shown(item: Item) -> dict[str, Any]:
     return {name: item[name] for name in ("id", "name", "contact_email", "webhook_secret")}
 
 
-@ROUTES.add("GET", "/v1/domain", ADMIN, "Read the domain")
+@ROUTES.add("GET", "/v1/domain", ADMIN, "Read the domain", answer="accounts.Domain")
 def read_domain(call: Call) -> Answer:
     """The caller's own domain."""
     return Answer(200, shown(get(call.services, call.domain)))
 
 
-@ROUTES.add("PATCH", "/v1/domain", ADMIN, "Change the domain", body=DomainPatch)
+@ROUTES.add("PATCH", "/v1/domain", ADMIN, "Change the domain", answer="accounts.Domain", body=DomainPatch)
 def change_domain(call: Call) -> Answer:
     """Replace the members that are given; `webhook_secret` takes a `whsec_` secret of 24 to 64 bytes."""
     body: DomainPatch = call.body

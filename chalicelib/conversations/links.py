@@ -22,7 +22,7 @@ from chalicelib.runs import life
 from chalicelib.runs.row import Source
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Conversations")
 MAX_DEVICES = 5
 CLOSED = (
     "Since unique links exist, the conversation's single link, which has no pid, lets nobody in; "
@@ -38,23 +38,31 @@ class LinksBody(Body):
     """
 
     count: Annotated[int, Field(ge=1, le=MAX_LINKS)] | None = None
+    """How many links there are to be; by default `max_participants`."""
     devices: Annotated[int, Field(ge=1, le=MAX_DEVICES)] | None = None
+    """How many devices a link works on; null for any number."""
     allow_multiple_devices: bool | None = None
+    """The older way to say null (true) or 1 (false)."""
     base_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+    """What the links begin with; by default the address of the service."""
     deliver: Deliver | None = None
+    """Where the end of the run is announced."""
 
 
 class Assignment(Body):
     """To whom one link was given; null takes it back."""
 
     pid: str
+    """The pid of an issued link."""
     assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] | None
+    """To whom it was given; null takes it back."""
 
 
 class AssignmentsBody(Body):
     """What `PUT /v1/conversations/{id}/assignments` takes."""
 
     assignments: Annotated[list[Assignment], Field(max_length=batches.MAX_ITEMS)]
+    """At most 1,000."""
 
 
 def _asked(call: Call) -> Item:
@@ -75,8 +83,20 @@ def _read_links(call: Call, value: Any) -> LinksBody:
     return validated(LinksBody, value, further)
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links", EDIT, "Issue unique links", body=LinksBody,
-            find=_asked, read=_read_links, body_required=False, status=202, creates="stored")  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/links",
+    EDIT,
+    "Issue unique links",
+    answer="runs.Run",
+    refuses=(409, 429),
+    body=LinksBody,
+    find=_asked,
+    read=_read_links,
+    body_required=False,
+    status=202,
+    creates="stored",
+)
 def issue_links(call: Call) -> Answer:
     """Start a run whose file has the first `count` links: always the same ones, however often they are asked for."""
     item = call.found
@@ -151,8 +171,15 @@ def _link(call: Call) -> Item:
     return item
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links/{pid}/reset", EDIT, "Free a link from its device",
-            find=_link, status=204)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/links/{pid}/reset",
+    EDIT,
+    "Free a link from its device",
+    answer=None,
+    find=_link,
+    status=204,
+)
 def reset_link(call: Call) -> Answer:
     """Let the participant go on with another device: the next one that starts is the link's."""
     bindings.free(call.services, call.found, call.path["pid"])
@@ -177,8 +204,17 @@ def _read_assignments(call: Call, value: Any) -> list[Assignment]:
     return batches.read(value, "assignments", Assignment, check)
 
 
-@ROUTES.add("PUT", "/v1/conversations/{conversation_id}/assignments", EDIT, "Record to whom links were given",
-            body=AssignmentsBody, find=_asked, read=_read_assignments)  # fmt: skip
+@ROUTES.add(
+    "PUT",
+    "/v1/conversations/{conversation_id}/assignments",
+    EDIT,
+    "Record to whom links were given",
+    answer="conversations.Recorded",
+    refuses=(409,),
+    body=AssignmentsBody,
+    find=_asked,
+    read=_read_assignments,
+)
 def assign_links(call: Call) -> Answer:
     """Record for up to 1,000 links whom each was given to: durable when answered, or refused whole."""
     rows: list[Assignment] = call.body

@@ -16,6 +16,7 @@ from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, conflict, faulty
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
+from chalicelib.base.shapes import Described
 from chalicelib.exports import cron
 from chalicelib.files.formats import FORMATS, FormatName
 from chalicelib.web.complaints import faults_of, sound
@@ -50,47 +51,74 @@ Title = Annotated[
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 
 
+Dataset = Annotated[dict[str, Any], Described("datasets.Dataset")]
+Options = Annotated[dict[str, Any], Described("runs.Options")]
+
+
 class Deliver(Body):
     """Where a finished run is announced."""
 
     webhook_ids: Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=10)] = []
+    """Saved endpoints."""
     webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """One more, signed with the domain's secret."""
     emails: Annotated[list[Email], Field(max_length=20)] = []
+    """Addresses that get a mail."""
 
 
 class Schedule(Body):
     """When an export runs by itself."""
 
     cron: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """Five fields: minute, hour, day of the month, month, day of the week; once an hour at most."""
     timezone: str = "UTC"
+    """On whose wall clock: the name of an IANA zone."""
     enabled: bool = True
+    """Whether it runs."""
 
 
 class ExportBody(Body):
     """What `POST /v1/exports` takes; the dataset and the options are judged by their kind and format."""
 
     title: Title
+    """What people call it, unique in the domain."""
     description: Description = ""
-    dataset: dict[str, Any]
+    """What it is for."""
+    dataset: Dataset
+    """What is exported."""
     format: FormatName = "csv"
-    format_options: dict[str, Any] = {}
+    """How the file is written."""
+    format_options: Options = {}
+    """How it is written in particular; an option that means nothing for the format is refused."""
     timezone: str = "UTC"
+    """On whose wall clock: the name of an IANA zone."""
     deliver: Deliver | None = None
+    """Where the end of a run is announced."""
     schedule: Schedule | None = None
+    """When it runs by itself."""
     run: bool = False
+    """Whether it runs at once."""
 
 
 class ExportPatch(Body):
     """What `PATCH /v1/exports/{id}` takes: the members to replace, whole."""
 
     title: Title | None = None
+    """What people call it, unique in the domain."""
     description: Description | None = None
-    dataset: dict[str, Any] | None = None
+    """What it is for."""
+    dataset: Dataset | None = None
+    """What is exported."""
     format: FormatName | None = None
-    format_options: dict[str, Any] | None = None
+    """How the file is written."""
+    format_options: Options | None = None
+    """How it is written in particular; an option that means nothing for the format is refused."""
     timezone: str | None = None
+    """On whose wall clock: the name of an IANA zone."""
     deliver: Deliver | None = None
+    """Where the end of a run is announced."""
     schedule: Schedule | None = None
+    """When it runs by itself."""
 
 
 def title_key(title: str) -> str:

@@ -31,7 +31,7 @@ from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes
 from chalicelib.webhooks.call import refusal_now
 
-ROUTES = Routes()
+ROUTES = Routes("Insider")
 # Its spelling of two operators; the other four that it documents (eq, ne, lt, gt) are spelled as ours are.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
 Operator = Literal[
@@ -51,13 +51,16 @@ class SegmentMember(Body):
     """Which saved segment."""
 
     segment_id: int
+    """The number of a saved segment."""
 
 
 class Filter(Body):
     """One condition on a parameter of an event; judged with the dataset."""
 
     key: Word
+    """The parameter's name."""
     operator: Operator
+    """How it is compared."""
     values: list[str | int | float | bool] = []
     """What the parameter is compared with."""
     values_url: str | None = None
@@ -68,26 +71,37 @@ class WantedMember(Body):
     """One event, its parameters, and what they must be."""
 
     event_name: Word
+    """The event's name."""
     params: list[Word] = []
+    """Which parameters are columns."""
     filters: list[Filter] = []
+    """What must all hold."""
 
 
 class EventsMember(Body):
     """Which events, between two unix seconds."""
 
     start_date: Second
+    """From then on, in unix seconds."""
     end_date: Second
+    """Until before then, in unix seconds."""
     wanted: Annotated[list[WantedMember], Field(min_length=1, max_length=raw.MAX_WANTED)]
+    """Events of which names."""
 
 
 class RawBody(Body):
     """The body that Insider documents. Without a `hook` the answer's `url` alone leads to the file."""
 
     segment: SegmentMember
+    """Whose."""
     attributes: Annotated[list[Word], Field(max_length=raw.MAX_ATTRIBUTES)] | None = None
+    """`email`, `c_<profile attribute>`, the name of one alone, or `*`."""
     events: EventsMember | None = None
+    """Which events are rows."""
     format: InsiderFormatName
+    """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """Where a POST tells of the file; https where it lacks its scheme. Nowhere: the answer's `url` leads to it."""
 
 
 def refused(_: Mapping[str, str], status: int) -> Answer:
@@ -95,8 +109,19 @@ def refused(_: Mapping[str, str], status: int) -> Answer:
     return Answer(status, {"success": False, "message": f"{HTTPStatus(status).phrase}."})
 
 
-@ROUTES.add("POST", "/api/raw/v1/export", None, "Export raw user data, in Insider's shape", body=RawBody, own=True,
-            failed=refused)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/api/raw/v1/export",
+    None,
+    "Export raw user data, in Insider's shape",
+    answer="exports.InsiderAnswer",
+    refusal="exports.InsiderRefusal",
+    refuses=(400, 401, 404, 409, 413, 422, 429),
+    body=RawBody,
+    own=True,
+    scheme="insider",
+    failed=refused,
+)
 def export_raw(call: Call) -> Answer:
     """Start the export; `url` is its link, which works once the file is there, and which the hook gets too."""
     try:
@@ -154,12 +179,17 @@ def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:
     faults += [refusal.below("/hook")] if refusal else []
     if faults:
         raise Invalid(_first_of_each_place(faults))
-    form, options = insider_formats()[given["format"]]
+    dataset |= {"naming": "insider", "bare": _bare(given.get("attributes"), catalog)}
+    return _config(dataset, given["format"], hook)
+
+
+def _config(dataset: Mapping[str, Any], form: str, hook: str | None) -> dict[str, Any]:
+    ours, options = insider_formats()[form]
     return {
         "title": "Raw user data",
         "description": "",
-        "dataset": {**dataset, "naming": "insider", "bare": _bare(given.get("attributes"), catalog)},
-        "format": form,
+        "dataset": dataset,
+        "format": ours,
         "format_options": options,
         "timezone": "UTC",
         "deliver": {"webhook_url": hook} if hook else None,

@@ -18,15 +18,16 @@ from chalicelib.files import codebook
 from chalicelib.intake import attributes
 from chalicelib.runs import life, row, slots
 from chalicelib.runs.row import Run, Source
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Content, Routes, listing, page, wait_seconds
 
-ROUTES = Routes()
+ROUTES = Routes("Exports")
 
 
 class RunBody(Body):
     """What `POST /v1/exports/{id}/runs` takes."""
 
     as_of: Annotated[datetime, BeforeValidator(instants.parse)] | None = None
+    """The instant that the run counts back from; by default when it is made."""
 
 
 class PatchedExport(ExportBody):
@@ -56,8 +57,20 @@ def _read_changes(call: Call, value: Any) -> dict[str, Any]:
     return config.judged(result, PatchedExport, catalog, call.services, call.domain)
 
 
-@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, read=_read_new, status=201,
-            creates="stored", waits=True)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/exports",
+    EDIT,
+    "Save an export",
+    answer="exports.NewExport",
+    refuses=(409, 429),
+    headers=("Location",),
+    body=ExportBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
+    waits=True,
+)
 def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
     saved, runs_now = call.body
@@ -76,21 +89,30 @@ def create_export(call: Call) -> Answer:
     return Answer(201, answer, headers)
 
 
-@ROUTES.add("GET", "/v1/exports", READ, "List exports", query=("limit", "cursor"))
+@ROUTES.add("GET", "/v1/exports", READ, "List exports", answer="Page[exports.Export]", query=("limit", "cursor"))
 def list_exports(call: Call) -> Answer:
     """The domain's exports, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "export/")
     return page(((place, shown(call.services, item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export", find=_asked)
+@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export", answer="exports.Export", find=_asked)
 def read_export(call: Call) -> Answer:
     """One export."""
     return Answer(200, shown(call.services, call.found))
 
 
-@ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, find=_asked,
-            read=_read_changes)  # fmt: skip
+@ROUTES.add(
+    "PATCH",
+    "/v1/exports/{export_id}",
+    EDIT,
+    "Change an export",
+    answer="exports.Export",
+    refuses=(409,),
+    body=ExportPatch,
+    find=_asked,
+    read=_read_changes,
+)
 def change_export(call: Call) -> Answer:
     """Replace the members that are given, whole; the result is judged as a new export would be."""
     item, result = call.found, call.body
@@ -100,7 +122,9 @@ def change_export(call: Call) -> Answer:
     return Answer(200, shown(call.services, changed))
 
 
-@ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", find=_asked, status=204)
+@ROUTES.add(
+    "DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", answer=None, refuses=(409,), find=_asked, status=204
+)
 def delete_export(call: Call) -> Answer:
     """Delete the export and free its title; its runs stay readable."""
     item = call.found
@@ -113,8 +137,20 @@ def delete_export(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/exports/{export_id}/runs", EDIT, "Run an export", body=RunBody, body_required=False,
-            find=_asked, status=202, creates="stored", waits=True)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/exports/{export_id}/runs",
+    EDIT,
+    "Run an export",
+    answer="runs.Run",
+    refuses=(409, 429),
+    body=RunBody,
+    body_required=False,
+    find=_asked,
+    status=202,
+    creates="stored",
+    waits=True,
+)
 def start_run(call: Call) -> Answer:
     """Run the export again, whoever saved it."""
     item = call.found
@@ -142,8 +178,15 @@ def _asked_or_ran(call: Call) -> None:
         _asked(call)
 
 
-@ROUTES.add("GET", "/v1/exports/{export_id}/runs", READ, "List the runs of an export", find=_asked_or_ran,
-            query=("limit", "cursor"))  # fmt: skip
+@ROUTES.add(
+    "GET",
+    "/v1/exports/{export_id}/runs",
+    READ,
+    "List the runs of an export",
+    answer="Page[runs.Run]",
+    find=_asked_or_ran,
+    query=("limit", "cursor"),
+)
 def list_runs(call: Call) -> Answer:
     """The export's runs, newest first; those of a deleted export too."""
     pointers, after = listing(call, row.listed(call.domain, call.path["export_id"]), "")
@@ -151,20 +194,29 @@ def list_runs(call: Call) -> Answer:
     return page(((run.id, row.shown(call.services, run)) for run in found if run), after)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", find=_asked_run, waits=True)
+@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", answer="runs.Run", find=_asked_run, waits=True)
 def read_run(call: Call) -> Answer:
     """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
     run, headers = waited(call, call.found)
     return Answer(200, run, headers)
 
 
-@ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", find=_asked_run, status=202)
+@ROUTES.add(
+    "POST",
+    "/v1/runs/{run_id}/cancel",
+    EDIT,
+    "Cancel a run",
+    answer="runs.Run",
+    refuses=(409,),
+    find=_asked_run,
+    status=202,
+)
 def cancel_run(call: Call) -> Answer:
     """End a run that has not ended yet."""
     return Answer(202, row.shown(call.services, life.cancel(call.services, call.domain, call.path["run_id"])))
 
 
-@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", find=_asked_run, status=204)
+@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", answer=None, find=_asked_run, status=204)
 def delete_run(call: Call) -> Answer:
     """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
     run: Run = call.found
@@ -179,8 +231,17 @@ def delete_run(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}/codebook", READ, "Read the codebook of a run", find=_asked_run,
-            query=("format",))  # fmt: skip
+@ROUTES.add(
+    "GET",
+    "/v1/runs/{run_id}/codebook",
+    READ,
+    "Read the codebook of a run",
+    answer="runs.Codebook",
+    otherwise=Content("text/csv"),
+    refuses=(409, 410),
+    find=_asked_run,
+    query=("format",),
+)
 def read_codebook(call: Call) -> Answer:
     """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
     run: Run = call.found
@@ -197,7 +258,9 @@ def read_codebook(call: Call) -> Answer:
     return Answer(200, {"run_id": run.id, "columns": entries})
 
 
-@ROUTES.add("GET", "/v1/datasets/participants", READ, "List the columns of participant exports")
+@ROUTES.add(
+    "GET", "/v1/datasets/participants", READ, "List the columns of participant exports", answer="exports.Catalogue"
+)
 def list_columns(call: Call) -> Answer:
     """The choosable columns in their three tabs, and which of them an export has by default."""
     profile = attributes.catalog(call.services, call.domain).columns

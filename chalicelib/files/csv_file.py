@@ -48,11 +48,17 @@ class CsvOptions(Options):
     """How a CSV is written."""
 
     bom: bool = True
+    """Whether the file begins with a byte order mark, which spreadsheets look for."""
     delimiter: Literal[",", ";", "\t"] = ","
+    """What separates cells."""
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     header: Literal["names", "labels"] = "names"
+    """Whether the header holds names or labels."""
     formula_guard: bool = True
+    """Whether what a spreadsheet would take for a formula gets a leading apostrophe."""
     compression: Compression = "none"
+    """Whether the file is packed."""
 
     # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
     rfc3339: ClassVar[bool] = False
@@ -62,8 +68,11 @@ class InsiderCsvOptions(CsvOptions):
     """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
 
     dialect: Literal["insider"]
+    """Instants are RFC 3339 in UTC, with their fraction."""
     bom: bool = False
+    """As in `CsvOptions`; none here."""
     formula_guard: bool = False
+    """As in `CsvOptions`; off here."""
 
     rfc3339: ClassVar[bool] = True
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from chalicelib.files import csv_file, ndjson_file, parquet_file, spss_file
-from chalicelib.files.contract import Format
+from chalicelib.files.contract import Format, Options
 
 FORMATS: dict[str, Format] = {
     "csv": csv_file.FORMAT,
@@ -43,5 +46,19 @@ class _OneOf:
         return core_schema.literal_schema(list(self.names()))
 
 
+@dataclass(frozen=True, slots=True)
+class _AnyOf:
+    """That options are those of one of the models."""
+
+    models: Callable[[], Iterable[type[Options] | None]]
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return handler.generate_schema(reduce(or_, (model for model in self.models() if model)))
+
+
+FormatOptions = Annotated[Options, _AnyOf(lambda: (form.options for form in FORMATS.values()))]
+InsiderFormatOptions = Annotated[
+    Options, _AnyOf(lambda: (form.insider.options for form in FORMATS.values() if form.insider))
+]
 FormatName = Annotated[str, _OneOf(lambda: FORMATS)]
 InsiderFormatName = Annotated[str, _OneOf(insider_formats)]

@@ -31,7 +31,9 @@ class NdjsonOptions(Options):
     """How newline-delimited JSON is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     compression: Compression = "none"
+    """Whether the file is packed."""
 
 
 def write(asked: Rendering[NdjsonOptions]) -> list[str]:

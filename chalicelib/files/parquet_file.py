@@ -10,6 +10,7 @@ class ParquetOptions(Options):
     """How a Parquet file is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
 
 
 def write(asked: Rendering[ParquetOptions]) -> list[str]:

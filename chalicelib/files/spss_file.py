@@ -76,6 +76,7 @@ class SpssOptions(Options):
     """How an SPSS file is written: `compressed` makes it a .zsav."""
 
     compressed: bool = False
+    """Whether it is a .zsav."""
 
 
 def write(asked: Rendering[SpssOptions]) -> list[str]:

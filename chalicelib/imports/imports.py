@@ -18,7 +18,7 @@ from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes, listing, page
 
-ROUTES = Routes()
+ROUTES = Routes("Imports")
 MAX_ATTEMPTS = 3
 UPLOAD_SECONDS = 3600
 # An import that nobody started is given up: its file holds personal data.
@@ -33,10 +33,21 @@ class ImportBody(Body):
     """What `POST /v1/imports` takes."""
 
     kind: Literal["participants", "events"]
+    """What the rows are."""
     format: Literal["csv", "ndjson", "parquet"]
+    """How the file is written."""
 
 
-@ROUTES.add("POST", "/v1/imports", INGEST, "Start a bulk import", body=ImportBody, status=201, creates="stored")
+@ROUTES.add(
+    "POST",
+    "/v1/imports",
+    INGEST,
+    "Start a bulk import",
+    answer="imports.NewImport",
+    body=ImportBody,
+    status=201,
+    creates="stored",
+)
 def create_import(call: Call) -> Answer:
     """A place to upload the file to, for an hour."""
     import_id = call.seed.identifier("imp")
@@ -57,7 +68,16 @@ def _asked(call: Call) -> Item:
     return get(call.services, call.domain, call.path["import_id"])
 
 
-@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", find=_asked, status=202)
+@ROUTES.add(
+    "POST",
+    "/v1/imports/{import_id}/start",
+    INGEST,
+    "Read an uploaded file",
+    answer="imports.Import",
+    refuses=(409,),
+    find=_asked,
+    status=202,
+)
 def start_import(call: Call) -> Answer:
     """Have the file read in the background; starting again changes nothing. Conflict when nothing was uploaded."""
     services = call.services
@@ -69,14 +89,14 @@ def start_import(call: Call) -> Answer:
     return Answer(202, shown(services, item))
 
 
-@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", query=("limit", "cursor"))
+@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", answer="Page[imports.Import]", query=("limit", "cursor"))
 def list_imports(call: Call) -> Answer:
     """The domain's imports, newest first: of uploads, and of files that were found in the inbox."""
     items, after = listing(call, f"imports/{call.domain}", "")
     return page(((position, shown(call.services, item)) for position, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import", find=_asked)
+@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import", answer="imports.Import", find=_asked)
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
     return Answer(200, shown(call.services, call.found))
@@ -159,6 +179,9 @@ def shown(services: Services, item: Item) -> dict[str, Any]:
         "rows_accepted": item.get("rows_accepted"),
         "rows_rejected": item.get("rows_rejected"),
         "rejected_url": url,
+        "encoding": item.get("encoding"),
+        "delimiter": item.get("delimiter"),
+        "warnings": json.loads(item.get("warnings", "[]")),
         "error": json.loads(item.get("error", "null")),
         "created_at": item["created_at"],
         "finished_at": item.get("finished_at"),
@@ -271,6 +294,9 @@ def _store(services: Services, item: Item, outcome: reader.Outcome, progress: "P
         "rows_accepted": outcome.accepted,
         "rows_rejected": outcome.rejected,
         "rejected": rejected if outcome.rejected else None,
+        "encoding": outcome.encoding,
+        "delimiter": outcome.delimiter,
+        "warnings": json.dumps(outcome.warnings),
         "finished_at": instants.text(now),
         "expires_at": instants.text(now + timedelta(days=services.settings.link_days)),
         **due.at("import", now),

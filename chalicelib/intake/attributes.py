@@ -16,9 +16,9 @@ from chalicelib.base.table import Choice
 from chalicelib.datasets import participants
 from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Attributes")
 MAX_ATTRIBUTES = 2000
-MAX_CHOICES = 100
+MAX_CHOICES = 1000
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
@@ -31,17 +31,24 @@ class ChoiceBody(Body):
     """One choice of a choice attribute."""
 
     code: Annotated[int, Field(ge=-(2**31), lt=2**31)]
+    """What is stored and written with `values: codes`."""
     label: Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
+    """What people read."""
     missing: bool = False
+    """Whether it is a user-missing value: refused, not asked."""
 
 
 class AttributeBody(Body):
     """What `PUT /v1/attributes/{name}` takes."""
 
     label: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """What people read; by default the name."""
     type: AttributeType
+    """What its values are; it does not change once there is data."""
     choices: Annotated[list[ChoiceBody], Field(max_length=MAX_CHOICES)] = []
+    """The choices of a choice attribute."""
     multiple: bool = False
+    """Whether a participant may have several choices."""
 
 
 def catalog(services: Services, domain: str) -> Catalog:
@@ -102,7 +109,9 @@ def _choice_shown(choice: Choice) -> dict[str, Any]:
     return {"code": choice.code, "label": choice.label, **({"missing": True} if choice.missing else {})}
 
 
-@ROUTES.add("GET", "/v1/attributes", ANY, "List profile attributes", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/attributes", ANY, "List profile attributes", answer="Page[intake.Attribute]", query=("limit", "cursor")
+)
 def list_attributes(call: Call) -> Answer:
     """The domain's attributes by name; fewer than `limit` where more would be past what an answer may hold."""
     limit, after = page_limit(call), page_cursor(call)
@@ -120,7 +129,9 @@ def _attribute_asked(call: Call) -> Attribute:
     return attribute
 
 
-@ROUTES.add("GET", "/v1/attributes/{name}", ANY, "Read a profile attribute", find=_attribute_asked)
+@ROUTES.add(
+    "GET", "/v1/attributes/{name}", ANY, "Read a profile attribute", answer="intake.Attribute", find=_attribute_asked
+)
 def read_attribute(call: Call) -> Answer:
     """One attribute, by its exact name."""
     return Answer(200, shown(call.found))
@@ -134,7 +145,17 @@ def _read(call: Call, value: Any) -> AttributeBody:
     return validated(AttributeBody, value, further)
 
 
-@ROUTES.add("PUT", "/v1/attributes/{name}", ADMIN, "Define a profile attribute", body=AttributeBody, read=_read)
+@ROUTES.add(
+    "PUT",
+    "/v1/attributes/{name}",
+    ADMIN,
+    "Define a profile attribute",
+    answer="intake.Attribute",
+    more={201: "intake.Attribute"},
+    refuses=(409,),
+    body=AttributeBody,
+    read=_read,
+)
 def define_attribute(call: Call) -> Answer:
     """Define the attribute, or replace its definition: 201 when it is new."""
     name, body = call.path["name"], call.body
@@ -149,8 +170,16 @@ def define_attribute(call: Call) -> Answer:
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
 
-@ROUTES.add("DELETE", "/v1/attributes/{name}", ADMIN, "Delete a profile attribute", find=_attribute_asked,
-            status=204)  # fmt: skip
+@ROUTES.add(
+    "DELETE",
+    "/v1/attributes/{name}",
+    ADMIN,
+    "Delete a profile attribute",
+    answer=None,
+    refuses=(409,),
+    find=_attribute_asked,
+    status=204,
+)
 def delete_attribute(call: Call) -> Answer:
     """The attribute and its values leave every later export."""
     for _ in range(5):

@@ -10,7 +10,7 @@ from chalicelib.intake import batches
 from chalicelib.lake import accept, known
 from chalicelib.web.http import INGEST, Answer, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Participants")
 
 
 def _participant_id(call: Call) -> str:
@@ -19,8 +19,16 @@ def _participant_id(call: Call) -> str:
     return call.path["participant_id"]
 
 
-@ROUTES.add("DELETE", "/v1/participants/{participant_id}/personal-data", INGEST, "Purge a participant",
-            find=_participant_id, status=204)  # fmt: skip
+@ROUTES.add(
+    "DELETE",
+    "/v1/participants/{participant_id}/personal-data",
+    INGEST,
+    "Purge a participant",
+    answer=None,
+    refuses=(404,),
+    find=_participant_id,
+    status=204,
+)
 def purge_participant(call: Call) -> Answer:
     """Make the participant purged for good; 404 for an id never seen, 204 as often as it is asked."""
     purge(call, call.found)

@@ -15,14 +15,23 @@ from chalicelib.web.http import Answer, Call, Routes
 
 __all__ = ["ROUTES", "disposition", "download", "file_name", "link", "read"]
 
-ROUTES = Routes()
+ROUTES = Routes("Downloads")
 # Long enough to resume a large file on a slow line; the bucket's policy allows no more.
 CLICK_SECONDS = 3600
 MOST_SLUG_BYTES = 200
 GONE = "This link has expired or was revoked. Run the export again for a new one."
 
 
-@ROUTES.add("GET", "/d/{token}", None, "Download a file", status=302)
+@ROUTES.add(
+    "GET",
+    "/d/{token}",
+    None,
+    "Download a file",
+    answer=None,
+    refuses=(404, 409, 410),
+    headers=("Location",),
+    status=302,
+)
 def download(call: Call) -> Answer:
     """A redirect to a short-lived URL of the file, on each click; 410 once expired or revoked.
 
@@ -40,7 +49,7 @@ def download(call: Call) -> Answer:
     return Answer(302, None, {"Location": url, "Referrer-Policy": "no-referrer"})
 
 
-@ROUTES.add("HEAD", "/d/{token}", None, "Ask about a file")
+@ROUTES.add("HEAD", "/d/{token}", None, "Ask about a file", answer=None, refuses=(404, 409, 410), refusal=None)
 def ask(call: Call) -> Answer:
     """What a download would bring: its type, size and name. Refused as the download would be."""
     file, _ = _linked(call)

@@ -11,13 +11,14 @@ from chalicelib.aws.store import Item
 from chalicelib.base import instants, patterns, zones
 from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.services import Services
+from chalicelib.base.shapes import Described
 from chalicelib.datasets import segments
 from chalicelib.exports.config import MAX_CONFIG_BYTES
 from chalicelib.intake import attributes
 from chalicelib.lake import views
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Segments")
 Instant = Annotated[datetime, BeforeValidator(instants.parse)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.SOMETHING)]
 
@@ -26,15 +27,20 @@ class SegmentBody(Body):
     """What `POST /v1/segments` takes."""
 
     name: Name
-    segment: dict[str, Any] | None
+    """What people call it."""
+    segment: Annotated[dict[str, Any], Described("datasets.Segment")] | None
+    """Which participants; null for all that are not purged."""
 
 
 class CountBody(Body):
     """What `POST /v1/segments/count` takes."""
 
-    segment: dict[str, Any] | None
+    segment: Annotated[dict[str, Any], Described("datasets.Segment")] | None
+    """Which participants; null for all that are not purged."""
     as_of: Instant | None = None
+    """The instant that it counts back from; by default now."""
     timezone: str = "UTC"
+    """Of the calendar in which months are counted."""
 
 
 def _segment(call: Call, given: dict[str, Any]) -> tuple[segments.Segment | None, list[Fault]]:
@@ -72,7 +78,15 @@ def _asked(call: Call) -> Item:
     return get(call.services, call.domain, call.path["segment_id"])
 
 
-@ROUTES.add("POST", "/v1/segments/count", READ, "Count the users of a segment", body=CountBody, read=_read_count)
+@ROUTES.add(
+    "POST",
+    "/v1/segments/count",
+    READ,
+    "Count the users of a segment",
+    answer="segments.SegmentCount",
+    body=CountBody,
+    read=_read_count,
+)
 def count_users(call: Call) -> Answer:
     """How many users a segment has now (purged ones never), and how many filters it applies."""
     body: CountBody
@@ -95,7 +109,16 @@ def _count(services: Services, domain: str, segment: segments.Segment | None, as
 
 
 @ROUTES.add(
-    "POST", "/v1/segments", EDIT, "Save a segment", body=SegmentBody, read=_read_new, status=201, creates="stored"
+    "POST",
+    "/v1/segments",
+    EDIT,
+    "Save a segment",
+    answer="segments.SavedSegment",
+    refuses=(409,),
+    body=SegmentBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
 )
 def save_segment(call: Call) -> Answer:
     """Save a segment under a numeric id, the one that raw exports name."""
@@ -119,20 +142,24 @@ def save_segment(call: Call) -> Answer:
     return Answer(201, shown(item))
 
 
-@ROUTES.add("GET", "/v1/segments", READ, "List saved segments", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/segments", READ, "List saved segments", answer="Page[segments.SavedSegment]", query=("limit", "cursor")
+)
 def list_segments(call: Call) -> Answer:
     """The domain's saved segments, newest first."""
     items, after = listing(call, f"segments/{call.domain}", "")
     return page(((place, shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/segments/{segment_id}", READ, "Read a saved segment", find=_asked)
+@ROUTES.add(
+    "GET", "/v1/segments/{segment_id}", READ, "Read a saved segment", answer="segments.SavedSegment", find=_asked
+)
 def read_segment(call: Call) -> Answer:
     """One saved segment."""
     return Answer(200, shown(call.found))
 
 
-@ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", find=_asked, status=204)
+@ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", answer=None, find=_asked, status=204)
 def delete_segment(call: Call) -> Answer:
     """Delete it; exports that were made with it keep their copy."""
     item = call.found

@@ -109,6 +109,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What an answer holds that is not JSON."""
+
+    media_type: str
+
+
+# What an answer holds: a shape by its folder and name (`runs.Run`, `Page[runs.Run]`), text of a type, or nothing.
+Holds = str | Content | None
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path: who may, what it takes, what it does. `roles` None means that no key is asked for.
 
@@ -118,6 +129,10 @@ class Endpoint:
     that takes what the domain has defined and not `body` alone, which then only describes it; Invalid with every fault.
     `own` endpoints read the raw body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place
     of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
+
+    The others describe: `answer` is what `status` holds, `otherwise` what it holds where the caller asks for that,
+    `more` what further successful statuses do; `refuses` are the refusals that do not follow from the rest, `refusal`
+    what these hold; `headers` are those of a successful answer; `parameters` those of the request beside the usual.
     """
 
     method: str
@@ -127,6 +142,7 @@ class Endpoint:
     summary: str
     body: type[BaseModel] | None = None
     body_required: bool = True
+    answer: Holds = field(kw_only=True)
     status: int = 200
     creates: Literal["stored"] | None = None
     secret: Callable[[Call, Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -135,23 +151,30 @@ class Endpoint:
     read: Callable[[Call, Any], Any] | None = None
     own: bool = False
     waits: bool = False
-    answer: type[BaseModel] | None = None
     failed: Callable[[Mapping[str, str], int], Answer] | None = None
+    otherwise: Content | None = None
+    more: Mapping[int, Holds] = field(default_factory=dict, hash=False)
+    refuses: tuple[int, ...] = ()
+    refusal: Holds = "web.Problem"
+    headers: tuple[str, ...] = ()
+    tag: str = "Service"
+    scheme: str = "key"
 
 
 class Routes:
-    """The endpoints of one capability, in the order of their declaration."""
+    """The endpoints of one capability, in the order of their declaration; `tag` is what they are about."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
         self.endpoints: list[Endpoint] = []
 
     def add(
-        self, method: str, path: str, roles: frozenset[Role] | None, summary: str, **more: Any
+        self, method: str, path: str, roles: frozenset[Role] | None, summary: str, *, answer: Holds, **members: Any
     ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
-        """Declare the decorated function as what `method path` does; `more` are members of Endpoint."""
+        """Declare the decorated function as what `method path` does; `members` are further ones of Endpoint."""
 
         def declare(act: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-            self.endpoints.append(Endpoint(method, path, act, roles, summary, **more))
+            self.endpoints.append(Endpoint(method, path, act, roles, summary, answer=answer, tag=self.tag, **members))
             return act
 
         return declare

@@ -18,7 +18,7 @@ from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing,
 from chalicelib.webhooks import outbox
 from chalicelib.webhooks.call import refusal_now
 
-ROUTES = Routes()
+ROUTES = Routes("Webhooks")
 MAX_WEBHOOKS = 10
 OVERLAP = timedelta(hours=24)
 
@@ -33,8 +33,11 @@ class WebhookBody(Body):
     """What `POST /v1/webhooks` takes."""
 
     url: Url
+    """Where messages are sent: https, ports 443 and 8443, a public address."""
     events: Events | None = None
+    """Of what it hears; by default of all."""
     description: Description | None = None
+    """What it is for."""
 
 
 class WebhookPatch(Body):
@@ -42,9 +45,13 @@ class WebhookPatch(Body):
 
     # None stands for a member that is not given; null itself is refused where it has no meaning.
     url: Url = None  # type: ignore[assignment]
+    """Where messages are sent: https, ports 443 and 8443, a public address."""
     events: Events | None = None
+    """Of what it hears; by default of all."""
     description: Description | None = None
+    """What it is for."""
     enabled: bool = None  # type: ignore[assignment]
+    """Whether messages are sent; true also ends an automatic disabling."""
 
 
 def place(domain: str, webhook_id: str) -> tuple[str, str]:
@@ -101,8 +108,19 @@ def _asked(call: Call) -> Item:
     return get(call.services, call.domain, call.path["webhook_id"])
 
 
-@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, read=_read_new,
-            status=201, creates="stored", secret=_secret_member)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks",
+    EDIT,
+    "Make a webhook endpoint",
+    answer="webhooks.WebhookWithSecret",
+    refuses=(409,),
+    body=WebhookBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
+    secret=_secret_member,
+)
 def create_webhook(call: Call) -> Answer:
     """A new endpoint; its `secret` is shown here and on rotation only."""
     services, body = call.services, call.body
@@ -130,21 +148,31 @@ def create_webhook(call: Call) -> Answer:
     return Answer(201, {**shown(item), "secret": _secret(call, webhook_id)})
 
 
-@ROUTES.add("GET", "/v1/webhooks", READ, "List webhook endpoints", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/webhooks", READ, "List webhook endpoints", answer="Page[webhooks.Webhook]", query=("limit", "cursor")
+)
 def list_webhooks(call: Call) -> Answer:
     """The domain's endpoints, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "webhook/")
     return page(((place, shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint", find=_asked)
+@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint", answer="webhooks.Webhook", find=_asked)
 def read_webhook(call: Call) -> Answer:
     """One endpoint."""
     return Answer(200, shown(call.found))
 
 
-@ROUTES.add("PATCH", "/v1/webhooks/{webhook_id}", EDIT, "Change a webhook endpoint", body=WebhookPatch, find=_asked,
-            read=_read_changes)  # fmt: skip
+@ROUTES.add(
+    "PATCH",
+    "/v1/webhooks/{webhook_id}",
+    EDIT,
+    "Change a webhook endpoint",
+    answer="webhooks.Webhook",
+    body=WebhookPatch,
+    find=_asked,
+    read=_read_changes,
+)
 def change_webhook(call: Call) -> Answer:
     """Replace the members that are given."""
     item = call.found
@@ -167,7 +195,9 @@ def change_webhook(call: Call) -> Answer:
     return Answer(200, shown(changed))
 
 
-@ROUTES.add("DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", find=_asked, status=204)
+@ROUTES.add(
+    "DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", answer=None, find=_asked, status=204
+)
 def delete_webhook(call: Call) -> Answer:
     """Delete the endpoint; what was to be delivered to it is not any more."""
     item = call.found
@@ -176,8 +206,17 @@ def delete_webhook(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", find=_asked,
-            creates="stored", secret=_secret_member)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/rotate",
+    EDIT,
+    "Rotate a webhook's secret",
+    answer="webhooks.WebhookWithSecret",
+    refuses=(409,),
+    find=_asked,
+    creates="stored",
+    secret=_secret_member,
+)
 def rotate_secret(call: Call) -> Answer:
     """A new secret; the old one signs beside it for 24 hours more."""
     item = call.found
@@ -201,8 +240,16 @@ def _rotated(call: Call, item: Item, fresh: str) -> Item:
     return changed
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/test", EDIT, "Send a test event", find=_asked, status=202,
-            creates="stored")  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/test",
+    EDIT,
+    "Send a test event",
+    answer="webhooks.Delivery",
+    find=_asked,
+    status=202,
+    creates="stored",
+)
 def send_test(call: Call) -> Answer:
     """Send a `webhook.test` event to the endpoint, signed like any other."""
     item = call.found
@@ -210,8 +257,15 @@ def send_test(call: Call) -> Answer:
     return Answer(202, outbox.shown(made))
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}/deliveries", READ, "List a webhook's deliveries", find=_asked,
-            query=("limit", "cursor"))  # fmt: skip
+@ROUTES.add(
+    "GET",
+    "/v1/webhooks/{webhook_id}/deliveries",
+    READ,
+    "List a webhook's deliveries",
+    answer="Page[webhooks.Delivery]",
+    find=_asked,
+    query=("limit", "cursor"),
+)
 def list_deliveries(call: Call) -> Answer:
     """What was sent to the endpoint, newest first, with every attempt; never a link or a secret."""
     items, after = listing(call, f"deliveries/{call.domain}/{call.path['webhook_id']}", "")
@@ -226,8 +280,15 @@ def _delivery(call: Call) -> Item:
     return delivery
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", EDIT, "Deliver again",
-            find=_delivery, status=202)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    EDIT,
+    "Deliver again",
+    answer="webhooks.Delivery",
+    find=_delivery,
+    status=202,
+)
 def redeliver(call: Call) -> Answer:
     """Send a delivery again, with the id that it had, whatever came of it before."""
     made = outbox.post_again(call.services, call.domain, call.path["webhook_id"], call.path["delivery_id"])
