@@ -106,18 +106,18 @@ formats.FORMATS["plain"] = Format(
     lambda asked: [], PlainOptions, lambda _: ".txt", lambda _: "text/plain", insider=Insider("txt", PlainOptions)
 )
 
-from chalicelib.exports import config, insider
+from chalicelib.exports import checks, insider
 from pydantic import ValidationError
 
-body = config.ExportBody.model_validate({"title": "t", "dataset": {}, "format": "plain", "format_options": {}})
-faults = config._option_faults({"format": "plain", "format_options": {"loud": 1, "bom": True}})
+body = checks.ExportBody.model_validate({"title": "t", "dataset": {}, "format": "plain", "format_options": {}})
+faults = checks._option_faults({"format": "plain", "format_options": {"loud": 1, "bom": True}})
 try:
-    config.ExportPatch.model_validate({"format": "xlsx"})
+    checks.ExportPatch.model_validate({"format": "xlsx"})
 except ValidationError as error:
     allowed = error.errors()[0]["ctx"]["expected"]
 segment = {"segment": {"segment_id": 1}, "attributes": ["*"], "format": "txt"}
 print(body.format, [fault.pointer for fault in faults], allowed, insider.RawBody.model_validate(segment).format)
-print(config.ExportBody.model_json_schema()["properties"]["format"]["enum"], formats.insider_formats()["txt"])
+print(checks.ExportBody.model_json_schema()["properties"]["format"]["enum"], formats.insider_formats()["txt"])
 """
 
 
