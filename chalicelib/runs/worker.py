@@ -14,6 +14,7 @@ from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
 from chalicelib.files import codebook
+from chalicelib.files.contract import Rendering
 from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
@@ -181,12 +182,12 @@ def _write(
     upload = services.bucket.upload(f"{run.attempted_files}{name}", media_type)
     sink = FileSink(upload, beat)
     try:
-        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config.timezone, folder, sink)
+        kept, asked = dictionaries.Kept(), Rendering(con, job.table.columns, options, config.timezone, folder, sink)
         if form.write_alike:
             kept = dictionaries.read(services, run)
-            warnings, promise = form.write_alike(*given, kept.promise)
+            warnings, promise = form.write_alike(asked, kept.promise)
         else:
-            warnings, promise = form.write(*given), kept.promise
+            warnings, promise = form.write(asked), kept.promise
         beat.at("uploading", 97, rows_done=rows)
         upload.finish()
     except BaseException:
