@@ -58,8 +58,8 @@ class Import(Shape):
     """What the rows are."""
     format: Literal["csv", "ndjson", "parquet"]
     """How the file is written."""
-    source: Literal["upload", "inbox"]
-    """Whether the file was uploaded or found in the inbox."""
+    source: str
+    """`upload`, or the key of the file that was found in the inbox."""
     status: Status
     """Where the import stands."""
     progress: ImportProgress
@@ -69,7 +69,13 @@ class Import(Shape):
     rows_rejected: Count | None
     """Rows that were not; null until it has ended."""
     rejected_url: Url | None
-    """Leads to a CSV of the rejected rows with the reason of each; null where there are none."""
+    """Leads to a CSV of the rejected rows with the reason of each, the first 10,000; null where there are none."""
+    encoding: Literal["utf-8", "utf-16-le", "utf-16-be", "windows-1252"] | None
+    """How the text of the file was read; null for Parquet, and until it has ended."""
+    delimiter: str | None
+    """What was read as standing between cells; null unless it is a CSV that was read."""
+    warnings: list[str]
+    """What the owner should know of the file, as sentences."""
     error: ImportError | None
     """Why it failed; null unless it did."""
     created_at: Instant

@@ -18,7 +18,7 @@ from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, pa
 
 ROUTES = Routes("Attributes")
 MAX_ATTRIBUTES = 2000
-MAX_CHOICES = 100
+MAX_CHOICES = 1000
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.

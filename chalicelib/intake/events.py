@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from chalicelib.base import instants, patterns
+from chalicelib.base import instants, patterns, sizes
 from chalicelib.base.errors import Code, Fault, faulty
 from chalicelib.datasets import codes
 from chalicelib.intake import batches
@@ -34,6 +34,8 @@ def _flat(value: object) -> object:
         raise faulty("wrong_type", detail, expected=["text", "number", "boolean", "null"])
     if isinstance(value, float) and not math.isfinite(value):
         raise faulty("out_of_range", "must be a finite number")
+    if isinstance(value, str):
+        sizes.check_text(value)
     return value
 
 
@@ -96,6 +98,10 @@ def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
         for key, value in params.items()
         if "\0" in key or (isinstance(value, str) and "\0" in value)
     ]
+    if len(params) > sizes.MOST_PARAMS:
+        detail = f"holds {len(params)} params; an event has at most {sizes.MOST_PARAMS}"
+        faults.append(Fault(f"{at}/params", "too_many", detail, {"max": sizes.MOST_PARAMS, "count": len(params)}))
+    faults += sizes.row_faults(item, at)
     if isinstance(name, str) and name in PARTICIPATION:
         faults += _needed(params, at, "conversation_id", (str,))
         if name == "question_answered":

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.base import instants, patterns
+from chalicelib.base import instants, patterns, sizes
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, Fault, Faulty
 from chalicelib.base.shapes import Described
@@ -93,9 +93,9 @@ def check_of(catalog: Catalog) -> batches.ItemCheck:
 
     def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
         given = item.get("attributes")
+        faults = sizes.row_faults(item, at)
         if not isinstance(given, dict):
-            return ()
-        faults: list[Fault] = []
+            return faults
         for name, value in given.items():
             try:
                 if value is not None or name not in catalog.attributes:

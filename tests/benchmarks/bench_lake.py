@@ -265,7 +265,7 @@ def read_file(path: str, form: str, kind: str, accepted: str) -> None:
     """Read one file as an import does; print rows, seconds and the process's peak memory. The accepted rows and the
     rejects are left beside it."""
     from chalicelib.base.catalog import Attribute, Catalog
-    from chalicelib.imports import reader as import_files
+    from chalicelib.imports import reader
 
     class Quiet:
         def at(self, percent: int) -> None:
@@ -277,9 +277,9 @@ def read_file(path: str, form: str, kind: str, accepted: str) -> None:
         folder = Path(name)
         (folder / "upload").hardlink_to(path)
         arrival = datetime(2026, 1, 1, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        asked = import_files.Asked(kind, form, accepted, arrival, catalog, "500MB")
+        asked = reader.Asked(kind, form, accepted, arrival, catalog, "500MB")
         begun = time.perf_counter()
-        outcome = import_files.read(asked, folder, Quiet())
+        outcome = reader.read(asked, folder, Quiet())
         seconds = time.perf_counter() - begun
         outcome.rows.replace(Path(path).parent / "accepted.parquet")
         outcome.rejects.replace(Path(path).parent / "rejects.csv")

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib import jobs, sweeper
 from chalicelib.base import messages
-from chalicelib.imports import imports, reader
+from chalicelib.imports import imports, judge
 from chalicelib.intake import purge
 from chalicelib.runs import erasure, life, row
 from chalicelib.web.http import Call, Principal
@@ -273,7 +273,7 @@ def test_a_rejected_row_of_a_feed_that_lags_does_not_show_a_purged_participant(c
     rows = csv_of(header, ["p1", "subscribed", f"{CANARY}@example.org", "old"], ["p2", "subscribed", "b@x.org", "old"])
     found = imported(community, "participants", "csv", rows)
     shown = {line: row for line, _, row in rejected(community, found)}
-    assert shown == {2: reader.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
+    assert shown == {2: judge.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
     assert found_in_storage(community, CANARY.encode()) != []
     a_day(community)
     assert found_in_storage(community, CANARY.encode()) == []
