@@ -95,13 +95,13 @@ class RawBody(Body):
     segment: SegmentMember
     """Whose."""
     attributes: Annotated[list[Word], Field(max_length=raw.MAX_ATTRIBUTES)] | None = None
-    """`email`, `c_<profile attribute>` or `*`."""
+    """`email`, `c_<profile attribute>`, the name of one alone, or `*`."""
     events: EventsMember | None = None
     """Which events are rows."""
     format: Literal["csv", "parquet", "json"]
     """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
-    """Where a POST tells of the file; https where it lacks its scheme."""
+    """Where a POST tells of the file; https where it lacks its scheme. Nowhere: the answer's `url` leads to it."""
 
 
 def refused(_: Mapping[str, str], status: int) -> Answer:
