@@ -9,7 +9,7 @@ from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, Fault, faulty
 from chalicelib.conversations import pages
 from chalicelib.conversations.row import Conversation, create, get
-from chalicelib.exports.config import Title
+from chalicelib.exports.checks import Title
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listed, page
 
 ROUTES = Routes("Conversations")

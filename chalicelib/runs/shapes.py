@@ -7,7 +7,7 @@ from pydantic import Field
 from chalicelib.base.shapes import Count, Instant, Shape, Url
 from chalicelib.base.table import ColumnType
 from chalicelib.datasets.shapes import RunDataset
-from chalicelib.exports.config import Deliver, FormatName, Schedule
+from chalicelib.exports.checks import Deliver, FormatName, Schedule
 from chalicelib.files.formats import CsvOptions, InsiderCsvOptions, NdjsonOptions, ParquetOptions, SpssOptions
 
 Options = CsvOptions | SpssOptions | ParquetOptions | NdjsonOptions

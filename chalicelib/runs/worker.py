@@ -106,7 +106,8 @@ def _committed(services: Services, run: Run, made: "Made") -> bool:
     kept = made.kept
     while covers(made.promise, kept.promise):
         try:
-            if life.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+            more = dictionaries.writes(services, run, kept, made.promise)
+            if life.complete(services, run, made.file, made.warnings, more):
                 return True
             raise Superseded
         except life.Moved:
