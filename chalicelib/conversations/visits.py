@@ -106,7 +106,7 @@ def probe_link(call: Call) -> Answer:
     answer=None,
     more={200: Content("text/html")},
     refusal=Content("text/html"),
-    refuses=(403, 404, 410, 429),
+    refuses=(403, 404, 410, 413, 429),
     failed=failed,
     status=303,
 )
