@@ -26,6 +26,7 @@ from chalicelib.base.errors import Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import Settings
 from chalicelib.exports import routes
+from chalicelib.files.contract import Rendering
 from chalicelib.runs import life, worker
 from chalicelib.runs.row import files
 from chalicelib.web.http import Answer, Call, Principal, Request
@@ -448,8 +449,8 @@ class Light:
         return -1.0
 
 
-def write_light(con: Any, columns: Any, options: Any, zone: str, folder: Path, sink: Any) -> list[str]:
+def write_light(asked: Rendering[Any]) -> list[str]:
     """A file format that is the rows as they lie in the lake."""
-    for file in sorted((folder / "participants").iterdir()):
-        sink.write(gzip.decompress(file.read_bytes()))
+    for file in sorted((asked.folder / "participants").iterdir()):
+        asked.sink.write(gzip.decompress(file.read_bytes()))
     return []
