@@ -70,6 +70,8 @@ _SHOWN_WIDTH = 40
 _HEADER_BYTES = 176
 _EXTENSION = 7
 _RESPONSE_SETS, _LONG_NAMES, _CASES = 7, 13, 16
+# Control characters, and the line and paragraph separators, are spaces where a line is one record.
+_NO_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 # Where the short name stands in the record of a variable.
 _VARIABLE, _NAME = 2, slice(24, 32)
 
@@ -312,10 +314,13 @@ def _completed(content: bytes, long_names: dict[str, str], planned: Plan, rows: 
 
 
 def _response_sets(planned: Plan, shorts: dict[str, str]) -> bytes:
-    """One line a set: its name, that 1 (a text of one byte) is counted, its label, its variables by short names."""
+    """One line a set: its name, that 1 (a text of one byte) is counted, its label, its variables by short names.
+
+    A line break in a label would end the line: at a carriage return IBM's library stops the whole program.
+    """
     lines = []
     for one in planned.sets:
-        label = one.label.replace("\n", " ").encode()
+        label = one.label.translate(_NO_CONTROLS).encode()
         members = " ".join(shorts[name].lower() for name in one.variables).encode()
         lines.append(one.name.encode() + b"=D1 1 %d " % len(label) + label + b" " + members + b"\n")
     return b"".join(lines)

@@ -295,18 +295,25 @@ def _widened(draft: Variable, earlier: str | None) -> Variable:
     """The variable at least as wide as earlier files had it, if it was of the same kind."""
     if earlier is None or draft.format[0] != earlier[0] or draft.format[0] not in "AF":
         return draft
-    format = max(draft.format, earlier, key=_sizes)
-    return replace(draft, format=format, width=_sizes(format)[0] if draft.width else 0)
+    width, decimals = map(max, _sizes(draft.format), _sizes(earlier))
+    if draft.width:
+        return replace(draft, format=f"A{width}", width=width)
+    return replace(draft, format=f"F{width}.{decimals}")
 
 
 def covers(promise: Promise, before: Promise) -> bool:
     """Whether a file with this promise has every name of the one before, and is nowhere narrower."""
     return all(
-        key in promise
-        and promise[key][0] == name
-        and (promise[key][1][0] != format[0] or format[0] not in "AF" or _sizes(promise[key][1]) >= _sizes(format))
+        key in promise and promise[key][0] == name and not _narrower(promise[key][1], format)
         for key, (name, format) in before.items()
     )
+
+
+def _narrower(format: str, earlier: str) -> bool:
+    """Whether of two formats of one kind the first has less room in any way."""
+    if format[0] != earlier[0] or format[0] not in "AF":
+        return False
+    return any(now < was for now, was in zip(_sizes(format), _sizes(earlier), strict=True))
 
 
 def _sizes(format: str) -> tuple[int, int]:

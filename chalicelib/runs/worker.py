@@ -195,6 +195,7 @@ def _write(
         if form.write_alike:
             kept = dictionaries.read(services, run)
             warnings, promise = form.write_alike(*given, kept.promise)
+            warnings += dictionaries.warnings(kept, promise)
         else:
             warnings, promise = form.write(*given), kept.promise
         beat.at("uploading", 97, rows_done=rows)

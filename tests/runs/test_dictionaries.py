@@ -52,7 +52,6 @@ def file_of(community, made, folder, name):
 
 
 def dict_of(row):
-
     return json.loads(row["file"])
 
 
@@ -170,6 +169,28 @@ def test_of_two_runs_that_race_the_narrower_is_written_anew(community, tmp_path)
     content = services.bucket.get(dict_of(row)["key"])
     (tmp_path / "again.sav").write_bytes(content)
     assert said(tmp_path / "again.sav") == said(path)
+
+
+def test_a_hundred_thousand_variables_are_remembered_as_they_were():
+    promise = {
+        (f"Question_{at}", code): (f"Question_{at}_{code}", "F8.0")
+        for at in range(100)
+        for code in (*range(-2, 400), *range(500, 1_100, 2), 2_000_000_000)
+    }
+    promise |= {("Note", None): ("Note", "A64"), ("Topics", 2): ("Topics_2_2", "F8.0"), ("Topics", 3): ("T", "F12.0")}
+    text = dictionaries.stored(promise)
+    assert dictionaries.promise_of(text) == promise
+    assert len(text) < dictionaries.MAX_BYTES / 4
+    assert dictionaries.promise_of(dictionaries.stored({})) == {}
+
+
+def test_a_dictionary_too_large_to_remember_is_told(community, tmp_path, monkeypatch):
+    made = saved(community)
+    report(community, 1, "short")
+    monkeypatch.setattr(dictionaries, "MAX_BYTES", 100)
+    run, _ = file_of(community, made, tmp_path, "first.sav")
+    assert run["warnings"] == [dictionaries.TOO_MANY]
+    assert kept(community, made) is None
 
 
 def test_a_deleted_export_leaves_no_promise(community, tmp_path):
