@@ -1,13 +1,12 @@
 """What is deployed: the routes, the authorizer, and the queue and schedule handlers. Nothing else."""
 
-import json
 from typing import Any
 
 from chalice.app import AuthResponse, Chalice, ConvertToMiddleware, Rate, Response
 
 from chalicelib import door
 from chalicelib.accounts import keys
-from chalicelib.base import instants, telemetry
+from chalicelib.base import messages, telemetry
 from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
 from chalicelib.web.http import Answer, Endpoint, Principal, Request, rendered
@@ -85,11 +84,11 @@ def run_export(event: Any) -> None:
     from chalicelib.runs import worker
 
     for record in event:
-        message = record_of(record)
-        if "due" in message:
-            schedules.fire(services(), message["domain"], message["export_id"], instants.parse(message["due"]))
-        else:
-            worker.work(services(), message["domain"], message["run_id"], event.context.aws_request_id)
+        match messages.read(messages.RUNS, record.body):
+            case messages.CarryOut(domain=domain, run_id=run_id):
+                worker.work(services(), domain, run_id, event.context.aws_request_id)
+            case messages.Fire(domain=domain, export_id=export_id, due=due):
+                schedules.fire(services(), domain, export_id, due)
 
 
 @app.on_sqs_message(queue="deliveries", name="deliver")
@@ -98,8 +97,8 @@ def deliver(event: Any) -> None:
     from chalicelib.webhooks import sender
 
     for record in event:
-        message = record_of(record)
-        sender.send(services(), message["domain"], message["endpoint_id"], message["delivery_id"])
+        if message := messages.read(messages.DELIVERIES, record.body):
+            sender.send(services(), message.domain, message.endpoint_id, message.delivery_id)
 
 
 @app.on_sqs_message(queue="jobs", name="work_jobs")
@@ -108,7 +107,8 @@ def work_jobs(event: Any) -> None:
     from chalicelib import jobs
 
     for record in event:
-        jobs.work(services(), record_of(record), event.context.aws_request_id)
+        if message := messages.read(messages.JOBS, record.body):
+            jobs.work(services(), message, event.context.aws_request_id)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
@@ -117,9 +117,3 @@ def sweep(event: Any) -> None:
     from chalicelib import sweeper
 
     sweeper.sweep(services())
-
-
-def record_of(record: Any) -> dict[str, Any]:
-    """The JSON message of an SQS record."""
-    message: dict[str, Any] = json.loads(record.body)
-    return message

@@ -23,8 +23,9 @@ from chalicelib.web.http import (
     Call,
     Endpoint,
     Request,
-    body_of,
     cors_headers,
+    json_of,
+    judged,
     path_parameters,
     permitted,
     refused,
@@ -62,7 +63,7 @@ def _preflight(path: str, methods: list[str]) -> Endpoint:
     def preflight(_: Call) -> Answer:
         return Answer(204, None, {**PREFLIGHT, "Access-Control-Allow-Methods": ", ".join(methods)})
 
-    return Endpoint("OPTIONS", path, preflight, None, "CORS preflight", status=204)
+    return Endpoint("OPTIONS", path, preflight, None, "CORS preflight", answer=None, status=204)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (*_DECLARED, *openapi.endpoints(_DECLARED), *_preflights())
@@ -100,17 +101,21 @@ def _refused(endpoint: Endpoint, request: Request, refusal: Refusal) -> Answer:
 
 def _answered(endpoint: Endpoint, request: Request, services: Services) -> Answer:
     principal = permitted(endpoint, request.principal)
-    value, body = body_of(endpoint, request)
     parameters = path_parameters(request.parameters)
     if any("\0" in text or "/" in text or len(text.encode()) > 512 for text in parameters.values()):
         raise NotFound
-    seed = services.seed()
-    call = Call(
-        services, principal, parameters, request.query, request.headers, seed, body, request.body, request.pairs
-    )
     key = idempotency.request_key(request.headers) if endpoint.creates else None
+    value = json_of(endpoint, request)
+    call = Call(
+        services, principal, parameters, request.query, request.headers, services.seed(),
+        raw_body=request.body, pairs=request.pairs,
+    )  # fmt: skip
+
+    def act(call: Call) -> Answer:
+        return endpoint.act(judged(endpoint, call, value))
+
     if key is None:
-        return endpoint.act(call)
-    return idempotency.perform(
-        endpoint, call, key, idempotency.fingerprint(request.method, request.path, [sorted(parameters.items()), value])
-    )
+        return act(call)
+    # The thing may be gone by now: the same request is answered as it was, before anything is judged again.
+    asked = idempotency.fingerprint(request.method, request.path, [sorted(parameters.items()), value])
+    return idempotency.perform(replace(endpoint, act=act), call, key, asked)

@@ -1,78 +1,116 @@
-"""What the messages of the jobs queue ask for: compact a domain's lake, read an import."""
+"""What the messages of the jobs queue ask for: compact a domain's lake, erase after a purge, read an import."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from chalicelib import kinds
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
+from chalicelib.base import due, instants, leases, messages, telemetry
 from chalicelib.base.catalog import Catalog
+from chalicelib.base.leases import Beat, Superseded
 from chalicelib.base.services import Services
 from chalicelib.imports import imports
 from chalicelib.intake import attributes
 from chalicelib.lake import accept, compaction, layout, manifest
 from chalicelib.runs import erasure
 
-# How long a message is given before another one is sent: longer than a function may run.
+# Of a domain's lake one worker at a time takes the new batches: what several would do, one commit alone can keep.
+TERMS = leases.Terms("lake")
+# How long a message is given before another one is sent, and a compaction that broke before it is tried again.
 RESEND = timedelta(minutes=16)
 # A function ends before its time is up: the steps that are left are asked for by another message.
 ENOUGH = timedelta(minutes=5)
 
 
-def work(services: Services, message: Mapping[str, str], owner: str) -> None:
+def work(services: Services, message: messages.Job, owner: str) -> None:
     """Do what a message asks; a message that comes twice does no harm. `owner` names this invocation."""
-    match message["job"]:
-        case "compact":
-            compact(services, message["domain"])
-        case "erase":
-            erasure.erase_files(services, message["domain"])
-        case "import":
-            imports.work(services, message["domain"], message["import_id"], owner)
+    match message:
+        case messages.Compact():
+            compact(services, message.domain, owner)
+        case messages.Erase():
+            _erase(services, message.domain)
+        case messages.ReadImport():
+            imports.work(services, message.domain, message.import_id, owner)
 
 
-def send_due(services: Services, at_a_time: int) -> None:
-    """Send a message for each domain whose lake is due to be compacted, or that has purges to carry out."""
-    now = instants.text(services.now())
-    for domain in sorted({found["domain"] for found in services.store.due("purge", now, at_a_time)}):
-        services.jobs_queue.send({"job": "erase", "domain": domain}, group=domain)
-    imports.send_due(services, now, at_a_time)
-    for found in services.store.due("lake", now, at_a_time):
-        domain = found["domain"]
-        moved = {"due_at": instants.text(services.now() + RESEND)}
-        if services.store.update(layout.work(domain), moved, when=Attr("due_at").eq(found["due_at"])) is not None:
-            services.jobs_queue.send({"job": "compact", "domain": domain}, group=domain)
+def send_compaction(services: Services, found: Item) -> None:
+    """Send the message for a domain whose lake is due to be compacted."""
+    if due.move(services, found, RESEND):
+        services.jobs_queue.send(messages.Compact(domain=found["domain"]).sent(), group=found["domain"])
 
 
-def compact(services: Services, domain: str) -> None:
-    """Compact until nothing is left to do or time is up; then say when to look again."""
+def send_erasure(services: Services, found: Item) -> None:
+    """Send the message for a domain that has purges to carry out."""
+    services.jobs_queue.send(messages.Erase(domain=found["domain"]).sent(), group=found["domain"])
+
+
+def _erase(services: Services, domain: str) -> None:
+    try:
+        erasure.erase_files(services, domain)
+    except Exception as error:  # noqa: BLE001 (whatever it was: the purges are still due, and sent again)
+        _tell("erasure attempt failed", domain, error)
+
+
+def compact(services: Services, domain: str, owner: str) -> None:
+    """Compact until nothing is left to do or time is up, then say when to look again; nothing when another is at it.
+
+    What breaks is told, not raised: the lease is given back, and the domain is due again in a while.
+    """
+    item = leases.take(services, TERMS, layout.work(domain), owner, lambda _: {"domain": domain})
+    if item is None:
+        return
+    lease = leases.of(TERMS, item)
+    try:
+        with leases.beating(Beat(services, lease)) as beat:
+            again, has_worked = _steps(services, domain, beat)
+    except Superseded:
+        telemetry.record("compaction superseded", domain=domain, fence=lease.fence)
+    except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows)
+        _tell("compaction attempt failed", domain, error)
+        leases.give_back(services, lease, RESEND)
+    else:
+        _settle(services, domain, item, again=again, has_worked=has_worked)
+
+
+def _steps(services: Services, domain: str, beat: Beat) -> tuple[bool, bool]:
+    """Whether something is left that time did not suffice for, and whether there was anything to do."""
 
     def known() -> tuple[Catalog, Sequence[str]]:
         return attributes.catalog(services, domain), kinds.purged(services, domain)
 
-    item = services.store.get(*layout.work(domain)) or {}
     until = services.now() + ENOUGH
     found: bool | None = True
     has_worked = False
     while found and services.now() < until:
+        beat.check()
         found = compaction.compact(services, domain, known)
         has_worked = has_worked or found is not None
-    _settle(services, domain, item, again=found, has_worked=has_worked)
+    return bool(found), has_worked
 
 
-def _settle(services: Services, domain: str, item: Item, *, again: bool | None, has_worked: bool) -> None:
-    """Make the domain due again for what is left, unless somebody has said otherwise meanwhile."""
-    unchanged = Attr("due_at").eq(item["due_at"]) if "due_at" in item else Attr("due_at").not_exists()
+def _settle(services: Services, domain: str, item: Item, *, again: bool, has_worked: bool) -> None:
+    """End our lease; the domain is due again for what is left, or for what was said meanwhile to be coming."""
+    key, now = layout.work(domain), services.now()
     leaving = manifest.current(services, domain).leaving
+    at: list[str] = []
     if again:
-        within = timedelta(0)
+        at = [instants.text(now)]
     elif has_worked:
         # Who has said a moment ago that the domain is due does not say so again for every batch.
-        within = accept.IN
+        at = [instants.text(now + accept.IN)]
     elif leaving:
         first = instants.parse(leaving[0].at) + compaction.GRACE
-        within = max(first - services.now(), timedelta(0)) + timedelta(seconds=1)
-    else:
-        services.store.update(layout.work(domain), remove=("due_kind", "due_at"), when=unchanged)
-        return
-    due = {"due_kind": "lake", "due_at": instants.text(services.now() + within), "domain": domain}
-    services.store.update(layout.work(domain), due, when=unchanged)
+        at = [instants.text(max(first, now) + timedelta(seconds=1))]
+    while (row := services.store.get(*key) or {}).get("owner") == item["owner"] and row["fence"] == item["fence"]:
+        said = [row["again_at"]] if "again_at" in row else []
+        unsaid = Attr("again_at").eq(said[0]) if said else Attr("again_at").not_exists()
+        marks = ("owner", "lease_until", "again_at")
+        changes = due.at("lake", min(at + said)) if at or said else {}
+        gone = marks if changes else (*marks, *due.MARKS)
+        if services.store.update(key, changes, gone, when=leases.of(TERMS, item).ours & unsaid) is not None:
+            return
+
+
+def _tell(event: str, domain: str, error: Exception) -> None:
+    telemetry.alarm(event, domain=domain, **telemetry.failure(error))
+    telemetry.count("AttemptsFailed")

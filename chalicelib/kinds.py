@@ -170,12 +170,12 @@ def _events_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Imp
 
 
 def _raw_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
-    naming = raw.insider_name if value.get("naming") == "insider" else raw.panelport_name
-    plain = {name: member for name, member in value.items() if name != "naming"}
+    shape = raw.insider(value.get("bare", ())) if value.get("naming") == "insider" else raw.PANELPORT
+    plain = {name: member for name, member in value.items() if name not in ("naming", "bare")}
     asked, faults = raw.check(plain, comparable(scope.catalog))
     if asked is None:
         return _outdated(faults)
-    table = raw.table(asked, when.as_of, when.zone, naming)
+    table = raw.table(asked, when.as_of, when.zone, shape)
     return Job(table, Wanted(events=bool(asked.wanted) or asked.segment is not None))
 
 

@@ -1,17 +1,17 @@
 """Each minute: find what was lost on the way (a message, a worker, an announcement) and what has expired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from chalicelib import jobs
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
 from chalicelib.exports import schedules
-from chalicelib.imports import inbox
-from chalicelib.runs import announce, runs, slots
-from chalicelib.webhooks import sender
+from chalicelib.imports import imports, inbox
+from chalicelib.runs import announce, life, row, slots
+from chalicelib.runs.row import Run
+from chalicelib.webhooks import outbox
 
 AT_A_TIME = 200
 AGAIN = timedelta(seconds=60)
@@ -22,60 +22,64 @@ EVER = "9999"
 
 def sweep(services: Services) -> None:
     """Bring everything that is due one step on; each step may be repeated without harm."""
-    now = instants.text(services.now())
-    for kind, step in STEPS.items():
-        for found in services.store.due(kind, now, AT_A_TIME):
-            _try(step, services, found)
-    for others in (sender.enqueue_due, schedules.fire_overdue, jobs.send_due, inbox.pick_up, _watch):
-        _try(others, services, AT_A_TIME)
+    due.walk(services, STEPS, AT_A_TIME)
+    for others in (inbox.pick_up, _watch):
+        _try(others, services)
 
 
-def _try(step: Callable[[Services, Any], None], services: Services, what: Item | int) -> None:
+def _try(step: Callable[[Services, int], None], services: Services) -> None:
     try:
-        step(services, what)
+        step(services, AT_A_TIME)
     except Exception as error:  # noqa: BLE001 (what fails each time must not stop what comes after it)
         telemetry.alarm("sweep step failed", **telemetry.failure(error))
         telemetry.count("SweepFailures")
 
 
 def _announce(services: Services, found: Item) -> None:
-    slots.release(services, found["domain"], found["id"])
-    announce.announce(services, found)
+    run = Run.read(found)
+    slots.release(services, run.domain, run.id)
+    announce.announce(services, run)
+
+
+def _clear(services: Services, found: Item) -> None:
+    life.clear(services, Run.read(found))
 
 
 def _expire(services: Services, found: Item) -> None:
-    runs.expire(services, found["domain"], found)
+    life.expire(services, Run.read(found))
 
 
 def _revive(services: Services, found: Item) -> None:
     """Send a run again whose message or worker was lost; the index may lag, so the row itself is asked."""
-    domain, run_id = found["domain"], found["id"]
-    run = services.store.get(*runs.place(domain, run_id))
-    if run is None or runs.ended(run) or instants.parse(run["due_at"]) > services.now():
+    run = row.find(services, found["domain"], found["id"])
+    if run is None or run.has_ended or run.due_at is None or instants.parse(run.due_at) > services.now():
         return
     again = instants.text(services.now() + AGAIN)
-    services.store.update(
-        runs.place(domain, run_id),
-        {"due_at": again},
-        when=Attr("status").is_in(runs.ACTIVE) & Attr("due_at").eq(run["due_at"]),
-    )
-    telemetry.record("run sent again", domain=domain, run_id=run_id, status=run["status"])
-    if not slots.admit(services, domain, run_id):
+    unmoved = Attr("status").is_in(row.ACTIVE) & Attr("due_at").eq(run.due_at)
+    services.store.update(run.place, {"due_at": again}, when=unmoved)
+    telemetry.record("run sent again", domain=run.domain, run_id=run.id, status=run.status)
+    if not slots.admit(services, run.domain, run.id):
         later = {"due_at": instants.text(services.now() + WAITING_AGAIN)}
-        services.store.update(runs.place(domain, run_id), later, when=Attr("due_at").eq(again))
-        slots.reclaim(services, domain)
+        services.store.update(run.place, later, when=Attr("due_at").eq(again))
+        slots.reclaim(services, run.domain)
 
 
 def _watch(services: Services, at_a_time: int) -> None:
     """Tell how long the oldest unfinished run has been under way, its wait for a slot included: no queue shows that."""
-    unfinished = services.store.due("run", EVER, at_a_time)
-    ages = [(services.now() - instants.parse(run["created_at"])).total_seconds() for run in unfinished]
+    unfinished = [Run.read(item) for item in services.store.due("run", EVER, at_a_time)]
+    ages = [(services.now() - instants.parse(run.created_at)).total_seconds() for run in unfinished]
     telemetry.took("OldestRunSeconds", max(ages, default=0))
 
 
-STEPS: dict[str, Callable[[Services, Any], None]] = {
+# Who carries out what is due, in this order.
+STEPS: Mapping[due.Kind, due.Step] = {
     "run": _revive,
     "announce": _announce,
-    "canceled": runs.clear,
+    "canceled": _clear,
     "expiry": _expire,
+    "delivery": outbox.send_on,
+    "schedule": schedules.look,
+    "purge": jobs.send_erasure,
+    "import": imports.send_on,
+    "lake": jobs.send_compaction,
 }

@@ -16,7 +16,8 @@ from chalicelib.base import instants, telemetry
 from chalicelib.base.errors import NotFound, Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
-from chalicelib.runs import runs
+from chalicelib.runs import life
+from chalicelib.runs.row import Source
 from chalicelib.web.http import Role
 from chalicelib.webhooks import outbox
 
@@ -160,13 +161,13 @@ def _replay(services: Services, asked: Any) -> Lines:
 
 
 def _rerun(services: Services, asked: Any) -> Lines:
-    run = runs.get(services, asked.domain, asked.run_id)
-    if run["export_id"] is None:
+    run = life.get(services, asked.domain, asked.run_id)
+    if run.export_id is None:
         raise ValueError("this run is of no saved export: ask for its links or raw data again")
-    source = {"export_id": run["export_id"], "config": run["config"]}
-    as_of = instants.parse(run["as_of"]) if asked.same_instant else None
-    made = runs.start(services, asked.domain, source, services.seed().identifier("run"), "user", as_of)
-    yield f"{made['id']} is {made['status']}"
+    source = Source(run.config.text, run.export_id)
+    as_of = instants.parse(run.as_of) if asked.same_instant else None
+    made = life.start(services, asked.domain, source, services.seed().identifier("run"), "user", as_of)
+    yield f"{made.id} is {made.status}"
 
 
 def _purges(services: Services, asked: Any) -> Lines:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ class Deployment:
             given["Content-Type"] = "application/json"
         path, _, query = path.partition("?")
         answer = invoke(app.app, Request(method, path, query, tuple(given.items()), raw))
-        answers.check(answer)
+        answers.check(answer, method, path)
         return answer
 
     def drain(self, limit: int = 100) -> int:
@@ -185,7 +186,9 @@ def _items(deployment: Deployment) -> Any:
 def logged() -> Iterator[io.StringIO]:
     """What reaches the log for as long as the context lasts."""
     written = io.StringIO()
-    handlers = [(handler, handler.stream) for handler in telemetry.logger.handlers]
+    handlers = [
+        (handler, handler.stream) for handler in telemetry.logger.handlers if isinstance(handler, logging.StreamHandler)
+    ]
     for handler, _ in handlers:
         handler.setStream(written)
     try:

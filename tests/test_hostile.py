@@ -10,7 +10,7 @@ from chalicelib import door
 from tests.base.test_strict_json import HOSTILE
 from tests.builders import export, problem
 from tests.deployed import Community, deployed
-from tests.test_isolation import lived_in
+from tests.tenants import lived_in
 from tests.test_requests import ABOUT, check
 
 

@@ -4,26 +4,36 @@ import base64
 import re
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from chalicelib.accounts import keys
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.errors import Conflict, NotFound, faulty
 from chalicelib.base.services import Services
 from chalicelib.web.http import ADMIN, Answer, Body, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Domain")
 DOMAIN_ID = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 Email = Annotated[str, StringConstraints(max_length=254, pattern=patterns.EMAIL)]
+
+
+def _secret(text: str) -> str:
+    if not is_secret(text):
+        raise faulty("malformed", "must be whsec_ and the base64 of 24 to 64 bytes")
+    return text
 
 
 class DomainPatch(Body):
     """What `PATCH /v1/domain` takes: the members to replace."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] | None = None
+    # None stands for a member that is not given; null itself is refused.
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] = None  # type: ignore[assignment]
+    """What people call it."""
     contact_email: Email | None = None
-    webhook_secret: str | None = None
+    """Whom to write to about it; null for nobody."""
+    webhook_secret: Annotated[str, AfterValidator(_secret)] = None  # type: ignore[assignment]
+    """What signs one-off webhooks: `whsec_` and the base64 of 24 to 64 bytes."""
 
 
 def make(services: Services, domain_id: str, name: str) -> str:
@@ -60,21 +70,17 @@ def shown(item: Item) -> dict[str, Any]:
     return {name: item[name] for name in ("id", "name", "contact_email", "webhook_secret")}
 
 
-@ROUTES.add("GET", "/v1/domain", ADMIN, "Read the domain")
+@ROUTES.add("GET", "/v1/domain", ADMIN, "Read the domain", answer="accounts.Domain")
 def read_domain(call: Call) -> Answer:
     """The caller's own domain."""
     return Answer(200, shown(get(call.services, call.domain)))
 
 
-@ROUTES.add("PATCH", "/v1/domain", ADMIN, "Change the domain", body=DomainPatch)
+@ROUTES.add("PATCH", "/v1/domain", ADMIN, "Change the domain", answer="accounts.Domain", body=DomainPatch)
 def change_domain(call: Call) -> Answer:
     """Replace the members that are given; `webhook_secret` takes a `whsec_` secret of 24 to 64 bytes."""
     body: DomainPatch = call.body
     changes = {name: getattr(body, name) for name in body.model_fields_set}
-    if "name" in changes and changes["name"] is None:
-        raise invalid("/name", "wrong_type", "must be a text", expected=["text"])
-    if "webhook_secret" in changes and not is_secret(changes["webhook_secret"]):
-        raise invalid("/webhook_secret", "malformed", "must be whsec_ and the base64 of 24 to 64 bytes")
     if not changes:
         return Answer(200, shown(get(call.services, call.domain)))
     item = call.services.store.update((f"domain/{call.domain}", "domain"), changes, when=Attr("pk").exists())

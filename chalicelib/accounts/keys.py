@@ -11,12 +11,12 @@ from pydantic import BeforeValidator, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, NotFound, invalid
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
-from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Keys")
 MAX_KEYS = 1000
 
 _TOKEN = re.compile(r"pp_(key_[0-9A-HJKMNP-TV-Z]{26})_([0-9a-f]{64})", re.ASCII)
@@ -28,8 +28,11 @@ class KeyBody(Body):
     """What `POST /v1/keys` takes."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)]
+    """What the key is for."""
     role: Role
+    """What the key may do."""
     expires_at: Instant | None = None
+    """From when on it is refused; never by default."""
 
 
 def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[Item, str]:
@@ -95,24 +98,49 @@ def shown(item: Item) -> dict[str, Any]:
     return {name: item[name] for name in ("id", "name", "role", "created_at", "expires_at", "revoked_at")}
 
 
+def _key(call: Call) -> Item:
+    item = call.services.store.get(f"key/{call.path['key_id']}", "key")
+    if item is None or item["domain"] != call.domain:
+        raise NotFound
+    return item
+
+
+def _read(call: Call, value: Any) -> KeyBody:
+    return validated(KeyBody, value, lambda given: _expiry_faults(given.get("expires_at"), call.services.now()))
+
+
+def _expiry_faults(expires_at: str | None, now: datetime) -> list[Fault]:
+    past = expires_at is not None and instants.parse(expires_at) <= now
+    return [Fault("/expires_at", "out_of_range", "is in the past")] if past else []
+
+
 def _key_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"key": _token(call.services, answer["id"], call.seed)}
 
 
-@ROUTES.add("POST", "/v1/keys", ADMIN, "Make an API key", body=KeyBody, status=201, creates="stored",
-            secret=_key_member)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/keys",
+    ADMIN,
+    "Make an API key",
+    answer="accounts.NewKey",
+    refuses=(409,),
+    body=KeyBody,
+    read=_read,
+    status=201,
+    creates="stored",
+    secret=_key_member,
+)
 def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body
-    if body.expires_at is not None and body.expires_at <= call.services.now():
-        raise invalid("/expires_at", "out_of_range", "is in the past")
     if len(call.services.store.query(f"domain/{call.domain}", "key/", limit=MAX_KEYS + 1)) > MAX_KEYS:
         raise Conflict(f"The domain has {MAX_KEYS} keys.")
     item, token = make(call.services, call.domain, body, call.seed)
     return Answer(201, {**shown(item), "key": token})
 
 
-@ROUTES.add("GET", "/v1/keys", ADMIN, "List API keys", query=("limit", "cursor"))
+@ROUTES.add("GET", "/v1/keys", ADMIN, "List API keys", answer="Page[accounts.Key]", query=("limit", "cursor"))
 def list_keys(call: Call) -> Answer:
     """The domain's keys, newest first, revoked ones too."""
     pointers, after = listing(call, f"domain/{call.domain}", "key/")
@@ -120,14 +148,14 @@ def list_keys(call: Call) -> Answer:
     return page(((key["pk"], shown(key)) for key in keys if key), after)
 
 
-@ROUTES.add("DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", status=204)
+@ROUTES.add(
+    "DELETE", "/v1/keys/{key_id}", ADMIN, "Revoke an API key", answer=None, refuses=(409,), find=_key, status=204
+)
 def revoke_key(call: Call) -> Answer:
     """Revoked at once; again is the same. The last live admin key stays."""
     store, now = call.services.store, call.services.now()
+    item = call.found
     domain = store.get(f"domain/{call.domain}", "domain") or {}
-    item = store.get(f"key/{call.path['key_id']}", "key")
-    if item is None or item["domain"] != call.domain:
-        raise NotFound
     if item["revoked_at"] is not None:
         return Answer(204)
     _check_an_admin_remains(call, item, now + timedelta(minutes=1))

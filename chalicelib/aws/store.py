@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws.retries import Busy, jittered, repeated
 
-__all__ = ["Attr", "Item", "Store", "Write"]
+__all__ = ["Attr", "ConditionBase", "Item", "Store", "Write"]
 
 Item = dict[str, Any]
 

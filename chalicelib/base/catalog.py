@@ -9,6 +9,7 @@ from typing import Literal
 
 from chalicelib.base import instants
 from chalicelib.base.errors import faulty
+from chalicelib.base.sizes import check_text
 from chalicelib.base.table import Choice, Column, ColumnType
 
 # Past it a double no longer holds every whole number, and a file would show another one than was sent.
@@ -62,6 +63,7 @@ def _text(_: Attribute, value: object) -> object:
         raise faulty("wrong_type", "must be a text", expected=["text"])
     if "\0" in value:
         raise faulty("malformed", "must not hold a NUL character")
+    check_text(value)
     return value
 
 
@@ -128,6 +130,11 @@ class Catalog:
         if attribute is None:
             raise faulty("not_found", "is not an attribute of this domain", attribute=name)
         return attribute.stored(value)
+
+    @cached_property
+    def by_lower_name(self) -> Mapping[str, str]:
+        """The names, by their lower case: no two differ in case alone."""
+        return {name.lower(): name for name in self.attributes}
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -90,7 +90,8 @@ def settle(services: Services, link: Link) -> None:
 
 
 def show(services: Services, link: Link, form: str, device: str) -> str | None:
-    """The code for this bound device to show, asked for by this form of its page; None when today's are spent."""
+    """The code for this bound device to show, asked for by this form of its page; None when nobody asks for one (any
+    more), or today's are spent."""
     shown = _turned(services, link, lambda state: handover.minted(state, form, device, _now(services)))
     return _figures(services, shown) if shown else None
 
@@ -139,6 +140,9 @@ def _turned(services: Services, link: Link, step: Step) -> Link | None:
         if services.store.put(row, when=unchanged):
             return replace(link, handover=after, mark=mark)
         link = read(services, link.item, link.pid)
+        if link.mark == mark:
+            # It was written, and the reply was lost.
+            return link
     return None
 
 

@@ -85,14 +85,16 @@ def settled(handover: Handover) -> Handover:
 
 
 def minted(handover: Handover, form: str, device: str, now: int) -> Handover | None:
-    """Once this device has had a code made, in place of any before; None when the day's codes are spent.
+    """Once this device has had a code made, in place of any before; None when no request is open, or the day's codes
+    are spent.
 
-    A form that is sent again, since its answer was lost or the page reloaded, finds the code that it made.
+    A form that is sent again, since its answer was lost or the page reloaded, finds the code that it made; so does
+    another page of the same device, once the request has been answered.
     """
     code = handover.code
-    if code is not None and (code.form, code.device) == (form, device):
+    if code is not None and code.device == device and (code.form == form or not handover.is_asked):
         return settled(handover)
-    if len(handover.codes) >= CODES_A_DAY:
+    if not handover.is_asked or len(handover.codes) >= CODES_A_DAY:
         return None
     return Handover(handover.requests, False, (*handover.codes, now), Code(form, now, device))
 
@@ -101,6 +103,11 @@ def tried(handover: Handover) -> Handover | None:
     """Once a try has been spent; None when there is no code to be tried."""
     code = handover.code
     return replace(handover, code=replace(code, tries=code.tries + 1)) if code else None
+
+
+def is_showable(handover: Handover, device: str) -> bool:
+    """Whether this device has a code to show or may have one made: another one asks, or its own code stands."""
+    return handover.is_asked or (handover.code is not None and handover.code.device == device)
 
 
 def pause(handover: Handover, now: int) -> int:

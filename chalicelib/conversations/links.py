@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Item
 from chalicelib.base import patterns
-from chalicelib.base.errors import Fault, Faulty, Invalid, NotFound
+from chalicelib.base.errors import Fault, Faulty, NotFound
 from chalicelib.base.settings import Settings
 from chalicelib.conversations import assignments, bindings, pages, pid, registry
 from chalicelib.conversations.registry import Issue
@@ -18,10 +18,11 @@ from chalicelib.exports import config
 from chalicelib.exports.config import Deliver
 from chalicelib.exports.routes import waited
 from chalicelib.intake import batches
-from chalicelib.runs import runs
-from chalicelib.web.http import EDIT, Answer, Body, Call, Routes
+from chalicelib.runs import life
+from chalicelib.runs.row import Source
+from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Conversations")
 MAX_DEVICES = 5
 CLOSED = (
     "Since unique links exist, the conversation's single link, which has no pid, lets nobody in; "
@@ -37,59 +38,83 @@ class LinksBody(Body):
     """
 
     count: Annotated[int, Field(ge=1, le=MAX_LINKS)] | None = None
+    """How many links there are to be; by default `max_participants`."""
     devices: Annotated[int, Field(ge=1, le=MAX_DEVICES)] | None = None
+    """How many devices a link works on; null for any number."""
     allow_multiple_devices: bool | None = None
+    """The older way to say null (true) or 1 (false)."""
     base_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+    """What the links begin with; by default the address of the service."""
     deliver: Deliver | None = None
+    """Where the end of the run is announced."""
 
 
 class Assignment(Body):
     """To whom one link was given; null takes it back."""
 
     pid: str
+    """The pid of an issued link."""
     assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.NO_NUL)] | None
+    """To whom it was given; null takes it back."""
 
 
 class AssignmentsBody(Body):
     """What `PUT /v1/conversations/{id}/assignments` takes."""
 
     assignments: Annotated[list[Assignment], Field(max_length=batches.MAX_ITEMS)]
+    """At most 1,000."""
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links", EDIT, "Issue unique links", body=LinksBody,
-            body_required=False, status=202, creates="stored")  # fmt: skip
+def _asked(call: Call) -> Item:
+    return registry.get(call.services, call.domain, call.path["conversation_id"])
+
+
+def _read_links(call: Call, value: Any) -> LinksBody:
+    def further(given: dict[str, Any]) -> list[Fault]:
+        url = given.get("base_url")
+        refusal = base_url_refusal(url, call.services.settings) if url is not None else None
+        faults = [refusal.below("/base_url")] if refusal else []
+        older = given.get("allow_multiple_devices")
+        if "devices" in given and older is not None and given["devices"] != _older(older):
+            detail = "says otherwise than devices: true is null, false is 1"
+            faults.append(Fault("/allow_multiple_devices", "conflict", detail))
+        return faults + config.deliver_faults(given.get("deliver"), call.services, call.domain)
+
+    return validated(LinksBody, value, further)
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/links",
+    EDIT,
+    "Issue unique links",
+    answer="runs.Run",
+    refuses=(409, 429),
+    body=LinksBody,
+    find=_asked,
+    read=_read_links,
+    body_required=False,
+    status=202,
+    creates="stored",
+)
 def issue_links(call: Call) -> Answer:
     """Start a run whose file has the first `count` links: always the same ones, however often they are asked for."""
-    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+    item = call.found
     body: LinksBody = call.body
-    _check(call, body)
     base_url = (body.base_url or call.services.settings.base_url).rstrip("/")
     count = item["max_participants"] if body.count is None else body.count
     # Before the run: a link that is in a file works, whatever becomes of the run.
     said = "/devices" if "devices" in body.model_fields_set else "/allow_multiple_devices"
     item = registry.issue(call.services, item, Issue(count, _origin(base_url), _devices(body), said))
-    source = {
-        "export_id": None,
-        "of": f"conversation/{item['id']}",
-        "config": _config(item, count, base_url, body),
-        "warnings": [CLOSED] if registry.is_closed_by_links(item) else [],
-    }
-    run = runs.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
+    source = Source(
+        _config(item, count, base_url, body),
+        None,
+        of=f"conversation/{item['id']}",
+        warnings=[CLOSED] if registry.is_closed_by_links(item) else [],
+    )
+    run = life.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
     answer, headers = waited(call, run)
     return Answer(202, answer, headers)
-
-
-def _check(call: Call, body: LinksBody) -> None:
-    refusal = base_url_refusal(body.base_url, call.services.settings) if body.base_url is not None else None
-    faults = [refusal.below("/base_url")] if refusal else []
-    deliver = body.deliver.model_dump() if body.deliver else None
-    faults += config.deliver_faults(deliver, call.services, call.domain)
-    if "devices" in body.model_fields_set and body.allow_multiple_devices is not None and body.devices != _older(body):
-        faults.append(
-            Fault("/allow_multiple_devices", "conflict", "says otherwise than devices: true is null, false is 1")
-        )
-    if faults:
-        raise Invalid(faults)
 
 
 def base_url_refusal(url: str, settings: Settings) -> Fault | None:
@@ -113,11 +138,12 @@ def base_url_refusal(url: str, settings: Settings) -> Fault | None:
 def _devices(body: LinksBody) -> int | Literal["as it is"] | None:
     if "devices" in body.model_fields_set:
         return body.devices
-    return registry.AS_IT_IS if body.allow_multiple_devices is None else _older(body)
+    older = body.allow_multiple_devices
+    return registry.AS_IT_IS if older is None else _older(older)
 
 
-def _older(body: LinksBody) -> int | None:
-    return registry.ANY if body.allow_multiple_devices else 1
+def _older(allow_multiple_devices: bool) -> int | None:
+    return registry.ANY if allow_multiple_devices else 1
 
 
 def _origin(url: str) -> str:
@@ -137,22 +163,31 @@ def _config(item: Item, count: int, base_url: str, body: LinksBody) -> str:
     return json.dumps(made)
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/links/{pid}/reset", EDIT, "Free a link from its device",
-            status=204)  # fmt: skip
-def reset_link(call: Call) -> Answer:
-    """Let the participant go on with another device: the next one that starts is the link's."""
-    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+def _link(call: Call) -> Item:
+    """The conversation's item, once the pid is seen to be one of its links."""
+    item = _asked(call)
     if pid.read(registry.pid_key(call.services, item), call.path["pid"], item["issued"]) is None:
         raise NotFound
-    bindings.free(call.services, item, call.path["pid"])
+    return item
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/links/{pid}/reset",
+    EDIT,
+    "Free a link from its device",
+    answer=None,
+    find=_link,
+    status=204,
+)
+def reset_link(call: Call) -> Answer:
+    """Let the participant go on with another device: the next one that starts is the link's."""
+    bindings.free(call.services, call.found, call.path["pid"])
     return Answer(204)
 
 
-@ROUTES.add("PUT", "/v1/conversations/{conversation_id}/assignments", EDIT, "Record to whom links were given",
-            body=AssignmentsBody, raw=True)  # fmt: skip
-def assign_links(call: Call) -> Answer:
-    """Record for up to 1,000 links whom each was given to: durable when answered, or refused whole."""
-    item = registry.get(call.services, call.domain, call.path["conversation_id"])
+def _read_assignments(call: Call, value: Any) -> list[Assignment]:
+    item = call.found
     seen: set[str] = set()
     pid_key = registry.pid_key(call.services, item)
 
@@ -166,7 +201,23 @@ def assign_links(call: Call) -> Answer:
         seen.add(text)
         return [Fault(f"{at}/pid", "duplicate", "is there already")] if repeated else []
 
-    rows = batches.read(call.body, "assignments", Assignment, check)
+    return batches.read(value, "assignments", Assignment, check)
+
+
+@ROUTES.add(
+    "PUT",
+    "/v1/conversations/{conversation_id}/assignments",
+    EDIT,
+    "Record to whom links were given",
+    answer="conversations.Recorded",
+    refuses=(409,),
+    body=AssignmentsBody,
+    find=_asked,
+    read=_read_assignments,
+)
+def assign_links(call: Call) -> Answer:
+    """Record for up to 1,000 links whom each was given to: durable when answered, or refused whole."""
+    rows: list[Assignment] = call.body
     if rows:
-        assignments.record(call.services, item, [(row.pid, row.assigned_to) for row in rows])
+        assignments.record(call.services, call.found, [(row.pid, row.assigned_to) for row in rows])
     return Answer(200, {"recorded": len(rows)})

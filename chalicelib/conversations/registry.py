@@ -2,7 +2,8 @@
 
 Members of a row that came later, and how a row without them is read:
 
-    devices      how many devices a link may be used on, None for any number; without it `allow_multiple_devices` says
+    devices      how many devices a link may be used on, None for any number; without it `allow_multiple_devices` says,
+                 which is written beside it for the release before, that knows one or any
     anonymous    what was set about the single link, None where nothing was; a row without it that has issued links is
                  of before conversations could be closed, and stays open
 """
@@ -70,7 +71,7 @@ def add(services: Services, domain: str, members: dict[str, Any], seed: Seed) ->
         code = seed.ulid()[-CODE_LENGTH:].lower()
         item = {
             "pk": pk, "sk": sk, "anonymous": None, **members, "code": code, "status": "draft", "mode": "live",
-            "issued": 0, "devices": 1, "origins": [], "assignments": 0,
+            "issued": 0, "devices": 1, "allow_multiple_devices": False, "origins": [], "assignments": 0,
             "key_version": KEY_VERSION, "domain": domain, "created_at": now, "updated_at": now,
         }  # fmt: skip
         known = {"pk": f"code/{code}", "sk": "code", "domain": domain, "conversation_id": conversation_id}
@@ -145,6 +146,7 @@ def issue(services: Services, item: Item, asked: Issue) -> Item:
         changes = {
             "issued": max(item["issued"], asked.count),
             "devices": devices,
+            "allow_multiple_devices": devices != 1,
             "origins": origins,
             "updated_at": instants.text(services.now()),
         }

@@ -11,7 +11,7 @@ from chalicelib.conversations import pages, registry
 from chalicelib.exports.config import Title
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
 
-ROUTES = Routes()
+ROUTES = Routes("Conversations")
 MAX_LINKS = 1_000_000
 MAX_QUESTIONS = 100_000
 # What may change while participants are on their way; the rest is fixed once it is published.
@@ -40,13 +40,20 @@ class ConversationBody(Body):
     """What `POST /v1/conversations` takes."""
 
     id: ConversationId | None = None
+    """The caller's own id; by default one is made."""
     title: Title
+    """What people call it."""
     kind: ConversationKind
+    """Whether it counts for the participation metrics: `other` does not."""
     max_participants: Participants
+    """How many links are made unless a number is given."""
     question_count: Questions
+    """How many questions it has."""
     destination_url: DestinationUrl
+    """Where participants are led."""
     # None stands for a member that is not given; null itself is refused.
     anonymous: bool = None  # type: ignore[assignment]
+    """Whether the single link lets people in without a pid."""
 
 
 class ConversationPatch(Body):
@@ -54,11 +61,17 @@ class ConversationPatch(Body):
 
     # None stands for a member that is not given; null itself is refused.
     title: Title = None  # type: ignore[assignment]
+    """What people call it."""
     question_count: Questions = None  # type: ignore[assignment]
+    """How many questions it has."""
     kind: ConversationKind = None  # type: ignore[assignment]
+    """Whether it counts for the participation metrics: `other` does not."""
     max_participants: Participants = None  # type: ignore[assignment]
+    """How many links are made unless a number is given."""
     destination_url: DestinationUrl = None  # type: ignore[assignment]
+    """Where participants are led."""
     anonymous: bool = None  # type: ignore[assignment]
+    """Whether the single link lets people in without a pid."""
 
 
 def shown(call: Call, item: Item) -> dict[str, Any]:
@@ -81,8 +94,18 @@ def _asked(call: Call) -> Item:
     return registry.get(call.services, call.domain, call.path["conversation_id"])
 
 
-@ROUTES.add("POST", "/v1/conversations", EDIT, "Register a conversation", body=ConversationBody, status=201,
-            creates="stored")  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/conversations",
+    EDIT,
+    "Register a conversation",
+    answer="conversations.Conversation",
+    refuses=(409,),
+    headers=("Location",),
+    body=ConversationBody,
+    status=201,
+    creates="stored",
+)
 def create_conversation(call: Call) -> Answer:
     """A new conversation, as a draft, under the id given or one made here."""
     body: ConversationBody = call.body
@@ -92,23 +115,46 @@ def create_conversation(call: Call) -> Answer:
     return Answer(201, shown(call, item), {"Location": location})
 
 
-@ROUTES.add("GET", "/v1/conversations", READ, "List conversations", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET",
+    "/v1/conversations",
+    READ,
+    "List conversations",
+    answer="Page[conversations.Conversation]",
+    query=("limit", "cursor"),
+)
 def list_conversations(call: Call) -> Answer:
     """The domain's conversations, by falling id: of those made here, the newest first."""
     items, after = listing(call, f"domain/{call.domain}", "conversation/")
     return page(((place, shown(call, item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/conversations/{conversation_id}", READ, "Read a conversation")
+@ROUTES.add(
+    "GET",
+    "/v1/conversations/{conversation_id}",
+    READ,
+    "Read a conversation",
+    answer="conversations.Conversation",
+    find=_asked,
+)
 def read_conversation(call: Call) -> Answer:
     """One conversation."""
-    return Answer(200, shown(call, _asked(call)))
+    return Answer(200, shown(call, call.found))
 
 
-@ROUTES.add("PATCH", "/v1/conversations/{conversation_id}", EDIT, "Change a conversation", body=ConversationPatch)
+@ROUTES.add(
+    "PATCH",
+    "/v1/conversations/{conversation_id}",
+    EDIT,
+    "Change a conversation",
+    answer="conversations.Conversation",
+    refuses=(409,),
+    find=_asked,
+    body=ConversationPatch,
+)
 def change_conversation(call: Call) -> Answer:
     """Replace the members that are given: title, question_count and anonymous always, the others while a draft."""
-    item = _asked(call)
+    item = call.found
     body: ConversationPatch = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
     changes = {name: value for name, value in given.items() if value != item.get(name)}
@@ -125,21 +171,45 @@ def change_conversation(call: Call) -> Answer:
     return Answer(200, shown(call, changed))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/publish", EDIT, "Publish a conversation")
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/publish",
+    EDIT,
+    "Publish a conversation",
+    answer="conversations.Conversation",
+    refuses=(409,),
+    find=_asked,
+)
 def publish(call: Call) -> Answer:
     """Open a draft to participants; its links work from now on."""
     refusals = {"ended": "The conversation has ended; reopen it instead."}
     return Answer(200, shown(call, _turned(call, ("draft",), {"status": "published"}, refusals)))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/end", EDIT, "End a conversation")
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/end",
+    EDIT,
+    "End a conversation",
+    answer="conversations.Conversation",
+    refuses=(409,),
+    find=_asked,
+)
 def end(call: Call) -> Answer:
     """Close a published conversation; its links say so from now on."""
     refusals = {"draft": "The conversation was never published."}
     return Answer(200, shown(call, _turned(call, ("published",), {"status": "ended"}, refusals)))
 
 
-@ROUTES.add("POST", "/v1/conversations/{conversation_id}/reopen", EDIT, "Reopen a conversation")
+@ROUTES.add(
+    "POST",
+    "/v1/conversations/{conversation_id}/reopen",
+    EDIT,
+    "Reopen a conversation",
+    answer="conversations.Conversation",
+    refuses=(409,),
+    find=_asked,
+)
 def reopen(call: Call) -> Answer:
     """Open an ended conversation again, as flex; its links stay the same."""
     refusals = {

@@ -16,9 +16,9 @@ from chalicelib.conversations.bindings import Link
 from chalicelib.conversations.words import Language, Notice
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
-from chalicelib.web.http import Answer, Call, HeaderValue, Routes
+from chalicelib.web.http import Answer, Call, Content, HeaderValue, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Participants' browsers")
 PATH = "/c/{code}"
 MAX_FORM_BYTES = 4096
 
@@ -50,7 +50,18 @@ def failed(headers: Mapping[str, str], status: int) -> Answer:
     return _notice(headers, "bad_link" if status == 404 else "failed", status)
 
 
-@ROUTES.add("GET", PATH, None, "Follow a participant link", failed=failed)
+@ROUTES.add(
+    "GET",
+    PATH,
+    None,
+    "Follow a participant link",
+    answer=None,
+    status=302,
+    more={200: Content("text/html")},
+    refusal=Content("text/html"),
+    refuses=(403, 404, 410),
+    failed=failed,
+)
 def follow_link(call: Call) -> Answer:
     """302 to the conversation's destination; a device that the link is not bound to yet gets its start page.
 
@@ -68,14 +79,36 @@ def follow_link(call: Call) -> Answer:
     return _choice(call, link) if link.handover.is_asked else _onward(call, visit, 302)
 
 
-@ROUTES.add("HEAD", PATH, None, "Ask about a participant link", failed=failed)
+@ROUTES.add(
+    "HEAD",
+    PATH,
+    None,
+    "Ask about a participant link",
+    answer=None,
+    status=302,
+    more={200: None},
+    refusal=None,
+    refuses=(403, 404, 410),
+    failed=failed,
+)
 def probe_link(call: Call) -> Answer:
     """What GET answers, without the page."""
     answer = follow_link(call)
     return Answer(answer.status, None, answer.headers)
 
 
-@ROUTES.add("POST", PATH, None, "Start from a participant link", failed=failed, status=303)
+@ROUTES.add(
+    "POST",
+    PATH,
+    None,
+    "Start from a participant link",
+    answer=None,
+    more={200: Content("text/html")},
+    refusal=Content("text/html"),
+    refuses=(403, 404, 410),
+    failed=failed,
+    status=303,
+)
 def start_link(call: Call) -> Answer:
     """Bind the link to this device, record chat_started, and lead on to the destination; or a step of a handover.
 
@@ -134,11 +167,11 @@ def _enter(call: Call, link: Link, posted: Posted) -> Answer:
 
 
 def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
-    if posted.device is None:
+    if posted.device is None and handover.is_showable(link.handover, device):
         return _choice(call, link)
-    figures = bindings.show(call.services, link, posted.device, device)
+    figures = bindings.show(call.services, link, posted.device, device) if posted.device else None
     if figures is None:
-        return _spent(call, link, _action(call, link))
+        return _not_asked(call, link)
     return _page(call, 200, pages.code(_spoken(call), _action(call, link), figures), link)
 
 
@@ -253,6 +286,13 @@ def _code_entry(
 ) -> Answer:
     html = pages.entry(_spoken(call), _action(call, link), _nonce(call, link, bytes.fromhex(device)), note)
     return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.item, link.pid), device)})
+
+
+def _not_asked(call: Call, link: Link) -> Answer:
+    """The page of a device of the link that would let another one take it over, when none asks for it (any more)."""
+    if handover.pause(link.handover, _now(call)):
+        return _spent(call, link, _action(call, link))
+    return _page(call, pages.STATUS["not_asked"], pages.notice(_spoken(call), "not_asked", _action(call, link)), link)
 
 
 def _spent(call: Call, link: Link, action: str | None = None) -> Answer:

@@ -1,13 +1,13 @@
 """The dataset raw: participants' attributes, or their events with the attributes beside each, in S3's column names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.base.errors import Fault
 from chalicelib.base.table import ID_BYTES, Column, Table, quoted
 from chalicelib.datasets import events, params, participants, ranges, reading, segments
-from chalicelib.datasets.params import Parameters, Where
+from chalicelib.datasets.params import Cell, CellKind, Parameters, Where
 from chalicelib.datasets.ranges import Between
 from chalicelib.datasets.segments import SYSTEM_FIELDS, Segment
 
@@ -22,17 +22,19 @@ EVENT_COLUMNS = (
 )
 # This parameter is asked for by clients of the older interface; it is the column e_timestamp in any case.
 _TIMESTAMP = "timestamp"
-
-Naming = Callable[[Column], str]
+# How the older interface marks what a domain has defined itself: `c_plan` is its `plan`.
+_CUSTOM = "c_"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The events of one name that all the filters hold for, and the parameters to show of them."""
+    """The events of one name that all the filters hold for, and the parameters to show of them; `asked` is the name as
+    the request spells it, `event` the one under which the events are kept."""
 
     event: str
     params: tuple[str, ...] = ()
     filters: tuple[Where, ...] = ()
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,32 @@ class Raw:
     segment: Segment | None = None
 
 
-def panelport_name(column: Column) -> str:
-    """The header of an attribute in Panelport's own shape: `a_Region`, `a_EmailAddress`."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Whose words a file speaks: the header of each attribute. `as_asked`: events bear the name that was asked for, and
+    a parameter `c_plan` is the event's `plan` where it has no `c_plan`."""
+
+    header: Callable[[Column], str]
+    as_asked: bool = False
+
+
+def _own_header(column: Column) -> str:
     return f"a_{column.name}"
 
 
-def insider_name(column: Column) -> str:
+def insider_header(column: Column) -> str:
     """The header of an attribute as Insider names it: `a_c_Region`, `a_email`."""
-    return f"a_c_{column.name}" if column.source == "profile" else f"a_{SYSTEM_FIELDS[column.name]}"
+    return f"a_{_CUSTOM}{column.name}" if column.source == "profile" else f"a_{SYSTEM_FIELDS[column.name]}"
+
+
+# `a_Region`, `a_EmailAddress`; events under the names that they are kept under.
+PANELPORT = Shape(_own_header)
+
+
+def insider(bare: Collection[str] = ()) -> Shape:
+    """Insider's shape; the attributes in `bare`, which were asked for without `c_`, have headers without it."""
+    alone = frozenset(bare)
+    return Shape(lambda column: _own_header(column) if column.name in alone else insider_header(column), as_asked=True)
 
 
 def check(value: object, catalog: Sequence[Column], pointer: str = "/dataset") -> tuple[Raw | None, list[Fault]]:
@@ -121,16 +141,18 @@ def _wanted(value: object, pointer: str, faults: list[Fault]) -> Wanted | None:
     asked = events.check_params(given.get("params", []), reading.at(pointer, "params"), faults, {})
     place = reading.at(pointer, "filters")
     filters = params.check(given.get("filters", []), place, faults, (name or "",), ("key", "operator"))
-    return Wanted(name, tuple(param for param in asked if param != _TIMESTAMP), filters) if name else None
+    if name is None:
+        return None
+    return Wanted(name, tuple(param for param in asked if param != _TIMESTAMP), filters, str(given["event_name"]))
 
 
-def table(asked: Raw, as_of: datetime, zone: str, naming: Naming = panelport_name) -> Table:
+def table(asked: Raw, as_of: datetime, zone: str, shape: Shape = PANELPORT) -> Table:
     """One row a matching event up to as_of (aware), sorted by iid, time and event_id; without events one row a user.
 
     Participants that are purged or not known are left out. The query reads the views participants and events.
     """
     condition = segments.compile(asked.segment, as_of, zone)
-    attributes = [replace(column, name=naming(column)) for column in asked.attributes]
+    attributes = [replace(column, name=shape.header(column)) for column in asked.attributes]
     cells = ['p.participant_id AS "iid"']
     for column, shown in zip(asked.attributes, attributes, strict=True):
         cells.append(f"{_cell(column)} AS {quoted(shown.name)}")
@@ -140,18 +162,29 @@ def table(asked: Raw, as_of: datetime, zone: str, naming: Naming = panelport_nam
         return Table((IID, *attributes), sql, condition.parameters)
     parameters = Parameters("e")
     shown_params = _params_by_event(asked.wanted)
-    cells += ['e.name AS "event_name"', 'e.occurred_at AS "e_timestamp"']
-    cells += [
-        f"CASE WHEN e.name IN ({parameters.listed(names)}) THEN e.texts[{n}] END AS {quoted(f'e_{param}')}"
-        for n, (param, names) in enumerate(shown_params.items(), 1)
-    ]
+    sources = {param: _sources(param, shape) for param in shown_params}
+    read = list(dict.fromkeys(source for each in sources.values() for source in each))
+    cells += ['e.shown AS "event_name"', 'e.occurred_at AS "e_timestamp"']
+    for param, names in shown_params.items():
+        text = _first([f"e.texts[{read.index(source) + 1}]" for source in sources[param]])
+        cells.append(f"CASE WHEN e.name IN ({parameters.listed(names)}) THEN {text} END AS {quoted(f'e_{param}')}")
     sql = (
-        f"SELECT {', '.join(cells)} FROM ({_rows(asked, as_of, zone, parameters)}) AS e "
+        f"SELECT {', '.join(cells)} FROM ({_rows(asked, as_of, zone, parameters, read, shape)}) AS e "
         f"JOIN ({users}) AS p ON p.participant_id = e.participant_id "
         "ORDER BY e.participant_id, e.occurred_at, e.event_id"
     )
     columns = (IID, *attributes, *EVENT_COLUMNS, *map(_param_column, shown_params))
     return Table(columns, sql, {**parameters.values, **condition.parameters})
+
+
+def _sources(param: str, shape: Shape) -> tuple[str, ...]:
+    """The parameters that a name stands for: the first of them that an event has."""
+    plain = param.removeprefix(_CUSTOM)
+    return (param, plain) if shape.as_asked and plain not in ("", param) else (param,)
+
+
+def _first(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
 def _cell(column: Column) -> str:
@@ -172,25 +205,42 @@ def _params_by_event(wanted: Sequence[Wanted]) -> dict[str, list[str]]:
     return {param: list(dict.fromkeys(names)) for param, names in asked.items()}
 
 
-def _rows(asked: Raw, as_of: datetime, zone: str, parameters: Parameters) -> str:
-    """The events that at least one of the wanted matches, each once, with the texts of the parameters."""
+def _rows(asked: Raw, as_of: datetime, zone: str, parameters: Parameters, read: Sequence[str], shape: Shape) -> str:
+    """The events that at least one of the wanted matches, each once, with the texts of the parameters in `read`."""
+    cell = _cell_of(shape, parameters)
     either = [
         " AND ".join(
             (
                 f"name = {parameters.bind(one.event)}",
-                *(params.where_sql(where, parameters, params.inline(parameters)) for where in one.filters),
+                *(params.where_sql(where, parameters, cell) for where in one.filters),
             )
         )
         for one in asked.wanted
     ]
     inside = ranges.range_sql(asked.span, as_of, zone, parameters) if asked.span else "TRUE"
     seen = ranges.seen_sql([asked.span], as_of, zone, parameters)
-    names = list(_params_by_event(asked.wanted))
-    texts = f", {params.texts(names, parameters)} AS texts" if names else ""
+    texts = f", {params.texts(read, parameters)} AS texts" if read else ""
     return (
-        f"SELECT event_id, participant_id, name, occurred_at{texts} FROM events "
-        f"WHERE {seen} AND {inside} AND (({') OR ('.join(either)}))"
+        f"SELECT event_id, participant_id, name, {_shown(asked.wanted, either, parameters, shape)} AS shown, "
+        f"occurred_at{texts} FROM events WHERE {seen} AND {inside} AND (({') OR ('.join(either)}))"
     )
+
+
+def _cell_of(shape: Shape, parameters: Parameters) -> Cell:
+    inline = params.inline(parameters)
+
+    def cell(param: str, kind: CellKind) -> str:
+        return _first([inline(source, kind) for source in _sources(param, shape)])
+
+    return cell
+
+
+def _shown(wanted: Sequence[Wanted], matches: Sequence[str], parameters: Parameters, shape: Shape) -> str:
+    """SQL of an event's name: as kept, or as the first of the wanted that it matches asks for it."""
+    if not shape.as_asked or all(one.asked == one.event for one in wanted):
+        return "name"
+    whens = (f"WHEN {match} THEN {parameters.bind(one.asked)}" for one, match in zip(wanted, matches, strict=True))
+    return f"CASE {' '.join(whens)} END"
 
 
 def _param_column(param: str) -> Column:

@@ -11,14 +11,15 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from chalicelib import kinds
 from chalicelib.accounts.domains import Email
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants, patterns, zones
+from chalicelib.base import due, instants, patterns, zones
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, conflict, faulty
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
+from chalicelib.base.shapes import Described
 from chalicelib.exports import cron
 from chalicelib.files.formats import FORMATS
-from chalicelib.web.complaints import faults_of
+from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import Body
 from chalicelib.webhooks.call import refusal_now
 
@@ -50,47 +51,75 @@ Title = Annotated[
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 
 
+FormatName = Literal["csv", "spss", "parquet", "ndjson"]
+Dataset = Annotated[dict[str, Any], Described("datasets.Dataset")]
+Options = Annotated[dict[str, Any], Described("runs.Options")]
+
+
 class Deliver(Body):
     """Where a finished run is announced."""
 
     webhook_ids: Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=10)] = []
+    """Saved endpoints."""
     webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """One more, signed with the domain's secret."""
     emails: Annotated[list[Email], Field(max_length=20)] = []
+    """Addresses that get a mail."""
 
 
 class Schedule(Body):
     """When an export runs by itself."""
 
     cron: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """Five fields: minute, hour, day of the month, month, day of the week; once an hour at most."""
     timezone: str = "UTC"
+    """On whose wall clock: the name of an IANA zone."""
     enabled: bool = True
+    """Whether it runs."""
 
 
 class ExportBody(Body):
     """What `POST /v1/exports` takes; the dataset and the options are judged by their kind and format."""
 
     title: Title
+    """What people call it, unique in the domain."""
     description: Description = ""
-    dataset: dict[str, Any]
-    format: Literal["csv", "spss", "parquet", "ndjson"] = "csv"
-    format_options: dict[str, Any] = {}
+    """What it is for."""
+    dataset: Dataset
+    """What is exported."""
+    format: FormatName = "csv"
+    """How the file is written."""
+    format_options: Options = {}
+    """How it is written in particular; an option that means nothing for the format is refused."""
     timezone: str = "UTC"
+    """On whose wall clock: the name of an IANA zone."""
     deliver: Deliver | None = None
+    """Where the end of a run is announced."""
     schedule: Schedule | None = None
+    """When it runs by itself."""
     run: bool = False
+    """Whether it runs at once."""
 
 
 class ExportPatch(Body):
     """What `PATCH /v1/exports/{id}` takes: the members to replace, whole."""
 
     title: Title | None = None
+    """What people call it, unique in the domain."""
     description: Description | None = None
-    dataset: dict[str, Any] | None = None
-    format: Literal["csv", "spss", "parquet", "ndjson"] | None = None
-    format_options: dict[str, Any] | None = None
+    """What it is for."""
+    dataset: Dataset | None = None
+    """What is exported."""
+    format: FormatName | None = None
+    """How the file is written."""
+    format_options: Options | None = None
+    """How it is written in particular; an option that means nothing for the format is refused."""
     timezone: str | None = None
+    """On whose wall clock: the name of an IANA zone."""
     deliver: Deliver | None = None
+    """Where the end of a run is announced."""
     schedule: Schedule | None = None
+    """When it runs by itself."""
 
 
 def title_key(title: str) -> str:
@@ -110,13 +139,12 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
         raise Invalid(faults)
     given = {**EMPTY, **value}
     config = {name: given[name] for name in MEMBERS if name in given}
-    faulty = {fault.pointer.split("/")[1] for fault in faults if fault.pointer}
-    sound = {name: member for name, member in config.items() if name not in faulty}
-    faults += kinds.check(sound["dataset"], catalog, services, domain) if "dataset" in sound else []
-    faults += _option_faults(sound)
-    faults += _zone_faults(sound)
-    faults += _schedule_faults(sound.get("schedule"))
-    faults += deliver_faults(sound.get("deliver"), services, domain)
+    good = sound(config, faults)
+    faults += kinds.check(good["dataset"], catalog, services, domain) if "dataset" in good else []
+    faults += _option_faults(good)
+    faults += _zone_faults(good)
+    faults += _schedule_faults(good.get("schedule"))
+    faults += deliver_faults(good.get("deliver"), services, domain)
     if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
         faults.append(
             Fault("", "too_large", f"the configuration is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
@@ -146,13 +174,13 @@ def _zone_faults(config: Mapping[str, Any]) -> list[Fault]:
 def _schedule_faults(schedule: Any) -> list[Fault]:
     if schedule is None:
         return []
-    faults = []
+    faults: list[Fault] = []
     zone = schedule.get("timezone", "UTC")
     if not zones.is_zone(zone):
         detail = "must be the name of an IANA time zone, such as America/Vancouver"
         faults.append(Fault("/schedule/timezone", "not_one_of", detail))
     try:
-        if cron.parse(schedule["cron"]).fires_more_than_hourly:
+        if "cron" in schedule and cron.parse(schedule["cron"]).fires_more_than_hourly:
             detail = "fires more than once an hour: the minute must be a single number"
             faults.append(Fault("/schedule/cron", "out_of_range", detail, {"field": "minute"}))
     except Faulty as error:
@@ -161,15 +189,17 @@ def _schedule_faults(schedule: Any) -> list[Fault]:
 
 
 def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]:
-    """Every fault of a `deliver` that its model lets through."""
+    """Every fault of a `deliver` that its model lets through; what the model does not is left out."""
     if not deliver:
         return []
     faults = []
-    ids = deliver.get("webhook_ids", [])
-    for n, found in enumerate(services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids])):
-        if found is None:
+    # What the model has found fault with is None.
+    ids: dict[int, str] = {n: id_ for n, id_ in enumerate(deliver.get("webhook_ids", [])) if id_ is not None}
+    found = services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids.values()])
+    for (n, id_), webhook in zip(ids.items(), found, strict=True):
+        if webhook is None:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "not_found", "is not a webhook of this domain"))
-        elif ids[n] in ids[:n]:
+        elif id_ in deliver["webhook_ids"][:n]:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "duplicate", "is there already"))
     if deliver.get("webhook_url"):
         refusal = refusal_now(deliver["webhook_url"], allow_local=services.settings.local)
@@ -266,7 +296,7 @@ def remove(services: Services, domain: str, item: Item) -> Item:
 
 def _due_now(now: str) -> dict[str, str]:
     # The schedule itself is made after the row; should that not come to pass, the sweeper finds the mark.
-    return {"due_kind": "schedule", "due_at": now, "schedule_state": "changed"}
+    return {**due.at("schedule", now), "schedule_state": "changed"}
 
 
 def _title_write(domain: str, title: str, export_id: str) -> Write:

@@ -16,64 +16,18 @@ from chalicelib.exports import config, schedules
 from chalicelib.exports.config import ExportBody, ExportPatch
 from chalicelib.files import codebook
 from chalicelib.intake import attributes
-from chalicelib.runs import runs, slots
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, wait_seconds
+from chalicelib.runs import life, row, slots
+from chalicelib.runs.row import Run, Source
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Content, Routes, listing, page, wait_seconds
 
-ROUTES = Routes()
+ROUTES = Routes("Exports")
 
 
 class RunBody(Body):
     """What `POST /v1/exports/{id}/runs` takes."""
 
     as_of: Annotated[datetime, BeforeValidator(instants.parse)] | None = None
-
-
-@ROUTES.add("POST", "/v1/exports", EDIT, "Save an export", body=ExportBody, raw=True, status=201, creates="stored",
-            waits=True)  # fmt: skip
-def create_export(call: Call) -> Answer:
-    """Save the configuration and, with `run`, start its first run."""
-    catalog = attributes.catalog(call.services, call.domain)
-    judged = config.judged(call.body, ExportBody, catalog, call.services, call.domain)
-    if call.body.get("run"):
-        # Before the export is saved: a refusal must have had no effect.
-        slots.check_room(call.services, call.domain)
-    item = config.create(call.services, call.domain, judged, call.seed)
-    if judged["schedule"]:
-        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
-    answer = shown(call.services, item)
-    headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
-    if call.body.get("run"):
-        run, preference = _started(call, item, call.seed.identifier("run"), None)
-        answer["run"] = run
-        headers |= preference
-    return Answer(201, answer, headers)
-
-
-@ROUTES.add("GET", "/v1/exports", READ, "List exports", query=("limit", "cursor"))
-def list_exports(call: Call) -> Answer:
-    """The domain's exports, newest first."""
-    items, after = listing(call, f"domain/{call.domain}", "export/")
-    return page(((place, shown(call.services, item)) for place, item in items), after)
-
-
-@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export")
-def read_export(call: Call) -> Answer:
-    """One export."""
-    return Answer(200, shown(call.services, config.get(call.services, call.domain, call.path["export_id"])))
-
-
-@ROUTES.add("PATCH", "/v1/exports/{export_id}", EDIT, "Change an export", body=ExportPatch, raw=True)
-def change_export(call: Call) -> Answer:
-    """Replace the members that are given, whole; the result is judged as a new export would be."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
-    given = call.body
-    result = {**config.config_of(item), **given} if isinstance(given, dict) else given
-    catalog = attributes.catalog(call.services, call.domain)
-    judged = config.judged(result, PatchedExport, catalog, call.services, call.domain)
-    changed = config.replace(call.services, call.domain, item, judged)
-    if judged["schedule"] != config.config_of(item)["schedule"]:
-        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
-    return Answer(200, shown(call.services, changed))
+    """The instant that the run counts back from; by default when it is made."""
 
 
 class PatchedExport(ExportBody):
@@ -82,10 +36,98 @@ class PatchedExport(ExportBody):
     run: None = None  # type: ignore[assignment]
 
 
-@ROUTES.add("DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", status=204)
+def _asked(call: Call) -> Any:
+    return config.get(call.services, call.domain, call.path["export_id"])
+
+
+def _asked_run(call: Call) -> Any:
+    return life.get(call.services, call.domain, call.path["run_id"])
+
+
+def _read_new(call: Call, value: Any) -> tuple[dict[str, Any], bool]:
+    """The configuration, and whether it is to run at once."""
+    catalog = attributes.catalog(call.services, call.domain)
+    return config.judged(value, ExportBody, catalog, call.services, call.domain), value.get("run", False)
+
+
+def _read_changes(call: Call, value: Any) -> dict[str, Any]:
+    """The configuration as the members that are given leave it."""
+    result = {**config.config_of(call.found), **value} if isinstance(value, dict) else value
+    catalog = attributes.catalog(call.services, call.domain)
+    return config.judged(result, PatchedExport, catalog, call.services, call.domain)
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/exports",
+    EDIT,
+    "Save an export",
+    answer="exports.NewExport",
+    refuses=(409, 429),
+    headers=("Location",),
+    body=ExportBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
+    waits=True,
+)
+def create_export(call: Call) -> Answer:
+    """Save the configuration and, with `run`, start its first run."""
+    saved, runs_now = call.body
+    if runs_now:
+        # Before the export is saved: a refusal must have had no effect.
+        slots.check_room(call.services, call.domain)
+    item = config.create(call.services, call.domain, saved, call.seed)
+    if saved["schedule"]:
+        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
+    answer = shown(call.services, item)
+    headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
+    if runs_now:
+        run, preference = _started(call, item, call.seed.identifier("run"), None)
+        answer["run"] = run
+        headers |= preference
+    return Answer(201, answer, headers)
+
+
+@ROUTES.add("GET", "/v1/exports", READ, "List exports", answer="Page[exports.Export]", query=("limit", "cursor"))
+def list_exports(call: Call) -> Answer:
+    """The domain's exports, newest first."""
+    items, after = listing(call, f"domain/{call.domain}", "export/")
+    return page(((place, shown(call.services, item)) for place, item in items), after)
+
+
+@ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export", answer="exports.Export", find=_asked)
+def read_export(call: Call) -> Answer:
+    """One export."""
+    return Answer(200, shown(call.services, call.found))
+
+
+@ROUTES.add(
+    "PATCH",
+    "/v1/exports/{export_id}",
+    EDIT,
+    "Change an export",
+    answer="exports.Export",
+    refuses=(409,),
+    body=ExportPatch,
+    find=_asked,
+    read=_read_changes,
+)
+def change_export(call: Call) -> Answer:
+    """Replace the members that are given, whole; the result is judged as a new export would be."""
+    item, result = call.found, call.body
+    changed = config.replace(call.services, call.domain, item, result)
+    if result["schedule"] != config.config_of(item)["schedule"]:
+        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
+    return Answer(200, shown(call.services, changed))
+
+
+@ROUTES.add(
+    "DELETE", "/v1/exports/{export_id}", EDIT, "Delete an export", answer=None, refuses=(409,), find=_asked, status=204
+)
 def delete_export(call: Call) -> Answer:
     """Delete the export and free its title; its runs stay readable."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
+    item = call.found
     if config.config_of(item).get("schedule"):
         # First: once the row is gone, nothing would remember to remove it.
         schedules.remove(call.services, item["id"])
@@ -95,88 +137,130 @@ def delete_export(call: Call) -> Answer:
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/exports/{export_id}/runs", EDIT, "Run an export", body=RunBody, body_required=False,
-            status=202, creates="stored", waits=True)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/exports/{export_id}/runs",
+    EDIT,
+    "Run an export",
+    answer="runs.Run",
+    refuses=(409, 429),
+    body=RunBody,
+    body_required=False,
+    find=_asked,
+    status=202,
+    creates="stored",
+    waits=True,
+)
 def start_run(call: Call) -> Answer:
     """Run the export again, whoever saved it."""
-    item = config.get(call.services, call.domain, call.path["export_id"])
+    item = call.found
     run, headers = _started(call, item, call.seed.identifier("run"), call.body.as_of)
     return Answer(202, run, headers)
 
 
 def _started(call: Call, item: Any, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
-    source = {"export_id": item["id"], "config": item["config"]}
-    run = runs.start(call.services, call.domain, source, run_id, "user", as_of)
+    source = Source(item["config"], item["id"])
+    run = life.start(call.services, call.domain, source, run_id, "user", as_of)
     return waited(call, run)
 
 
-def waited(call: Call, run: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def waited(call: Call, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """The run as it is or, with `Prefer: wait=N`, once it has ended; and the headers that say so."""
     seconds = wait_seconds(call.headers)
     if seconds is None:
-        return runs.shown(call.services, run), {}
-    run = runs.wait(call.services, call.domain, run, seconds)
-    return runs.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
+        return row.shown(call.services, run), {}
+    run = life.wait(call.services, run, seconds)
+    return row.shown(call.services, run), {"Preference-Applied": f"wait={seconds}"}
 
 
-@ROUTES.add("GET", "/v1/exports/{export_id}/runs", READ, "List the runs of an export", query=("limit", "cursor"))
+def _asked_or_ran(call: Call) -> None:
+    if not call.services.store.query(row.listed(call.domain, call.path["export_id"]), limit=1):
+        _asked(call)
+
+
+@ROUTES.add(
+    "GET",
+    "/v1/exports/{export_id}/runs",
+    READ,
+    "List the runs of an export",
+    answer="Page[runs.Run]",
+    find=_asked_or_ran,
+    query=("limit", "cursor"),
+)
 def list_runs(call: Call) -> Answer:
     """The export's runs, newest first; those of a deleted export too."""
-    export_id = call.path["export_id"]
-    pointers, after = listing(call, f"runs/{call.domain}/{export_id}", "")
-    if not pointers:
-        config.get(call.services, call.domain, export_id)
-    found = call.services.store.get_many([runs.place(call.domain, run_id) for run_id, _ in pointers])
-    return page(((run["id"], runs.shown(call.services, run)) for run in found if run), after)
+    pointers, after = listing(call, row.listed(call.domain, call.path["export_id"]), "")
+    found = row.find_many(call.services, call.domain, [run_id for run_id, _ in pointers])
+    return page(((run.id, row.shown(call.services, run)) for run in found if run), after)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", waits=True)
+@ROUTES.add("GET", "/v1/runs/{run_id}", READ, "Read a run", answer="runs.Run", find=_asked_run, waits=True)
 def read_run(call: Call) -> Answer:
     """One run, as it is now or, with `Prefer: wait=N`, once it has ended."""
-    run, headers = waited(call, runs.get(call.services, call.domain, call.path["run_id"]))
+    run, headers = waited(call, call.found)
     return Answer(200, run, headers)
 
 
-@ROUTES.add("POST", "/v1/runs/{run_id}/cancel", EDIT, "Cancel a run", status=202)
+@ROUTES.add(
+    "POST",
+    "/v1/runs/{run_id}/cancel",
+    EDIT,
+    "Cancel a run",
+    answer="runs.Run",
+    refuses=(409,),
+    find=_asked_run,
+    status=202,
+)
 def cancel_run(call: Call) -> Answer:
     """End a run that has not ended yet."""
-    return Answer(202, runs.shown(call.services, runs.cancel(call.services, call.domain, call.path["run_id"])))
+    return Answer(202, row.shown(call.services, life.cancel(call.services, call.domain, call.path["run_id"])))
 
 
-@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", status=204)
+@ROUTES.add("DELETE", "/v1/runs/{run_id}", EDIT, "Delete a run's file", answer=None, find=_asked_run, status=204)
 def delete_run(call: Call) -> Answer:
     """Delete the file; every link to it is gone from now on. A run that has not ended is canceled."""
-    run = runs.get(call.services, call.domain, call.path["run_id"])
-    if not runs.ended(run):
+    run: Run = call.found
+    if not run.has_ended:
         try:
-            run = runs.cancel(call.services, call.domain, run["id"])
+            run = life.cancel(call.services, run.domain, run.id)
         except Conflict:
             # It ended at this very moment: its file is deleted like any other.
-            run = runs.get(call.services, call.domain, run["id"])
+            run = life.get(call.services, run.domain, run.id)
     # Also where there is no file to see: a worker that died may have left a part of one.
-    runs.expire(call.services, call.domain, run)
+    life.expire(call.services, run)
     return Answer(204)
 
 
-@ROUTES.add("GET", "/v1/runs/{run_id}/codebook", READ, "Read the codebook of a run", query=("format",))
+@ROUTES.add(
+    "GET",
+    "/v1/runs/{run_id}/codebook",
+    READ,
+    "Read the codebook of a run",
+    answer="runs.Codebook",
+    otherwise=Content("text/csv"),
+    refuses=(409, 410),
+    find=_asked_run,
+    query=("format",),
+)
 def read_codebook(call: Call) -> Answer:
     """What every column of the run's file means: JSON, or CSV by `Accept: text/csv` or `?format=csv`."""
-    run = runs.get(call.services, call.domain, call.path["run_id"])
-    if run["status"] == "expired":
+    run: Run = call.found
+    if run.status == "expired":
         raise Gone("The run's file was deleted, and its codebook with it.")
-    if run["status"] != "completed":
-        raise Conflict(f"The run has no file: it is {run['status']}.")
-    key = json.loads(run["file"])["key"].rpartition("/")[0] + "/codebook.json"
+    if run.status != "completed" or run.file is None:
+        raise Conflict(f"The run has no file: it is {run.status}.")
     try:
-        entries = json.loads(call.services.bucket.get(key))
+        entries = json.loads(call.services.bucket.get(run.file.codebook_key))
     except Lost as error:  # deleted since the run was read
         raise Gone("The run's file was deleted, and its codebook with it.") from error
     if call.query.get("format") == "csv" or "text/csv" in call.headers.get("accept", ""):
         return Answer(200, codebook.as_csv(entries), media_type="text/csv; charset=utf-8")
-    return Answer(200, {"run_id": run["id"], "columns": entries})
+    return Answer(200, {"run_id": run.id, "columns": entries})
 
 
-@ROUTES.add("GET", "/v1/datasets/participants", READ, "List the columns of participant exports")
+@ROUTES.add(
+    "GET", "/v1/datasets/participants", READ, "List the columns of participant exports", answer="exports.Catalogue"
+)
 def list_columns(call: Call) -> Answer:
     """The choosable columns in their three tabs, and which of them an export has by default."""
     profile = attributes.catalog(call.services, call.domain).columns

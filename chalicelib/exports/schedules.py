@@ -11,11 +11,12 @@ from typing import Any
 from ulid import ULID
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import due, instants, telemetry
 from chalicelib.base.errors import TooMany
 from chalicelib.base.services import Services
 from chalicelib.exports import config, cron
-from chalicelib.runs import runs
+from chalicelib.runs import life
+from chalicelib.runs.row import Run, Source
 
 # How long after a due time the sweeper waits for EventBridge before it fires by itself. Its own retries go on; they
 # find the run already there.
@@ -70,36 +71,35 @@ def remove(services: Services, export_id: str) -> None:
         services.timetable.remove(f"{export_id}-{n}")
 
 
-def fire(services: Services, domain: str, export_id: str, due: datetime) -> Item | None:
-    """Make the run of one due time; None when the export or its schedule is not there any more, or was never due
+def fire(services: Services, domain: str, export_id: str, time: datetime) -> Run | None:
+    """Make the run of one due `time`; None when the export or its schedule is not there any more, or was never due
     then. A run that cannot be started is made as a failed one, so that it is announced."""
     item = services.store.get(*config.place(domain, export_id))
     if item is None:
         return None
     saved = config.config_of(item)
-    if due not in next_due(saved, due - timedelta(seconds=1), 1) or due > services.now() + timedelta(minutes=5):
+    if time not in next_due(saved, time - timedelta(seconds=1), 1) or time > services.now() + timedelta(minutes=5):
         return None
-    run_id = _run_id(export_id, due)
-    source = {"export_id": export_id, "config": item["config"]}
+    run_id = _run_id(export_id, time)
+    source = Source(item["config"], export_id)
     telemetry.record("schedule fired", domain=domain, export_id=export_id, run_id=run_id)
     try:
-        return runs.start(services, domain, source, run_id, "schedule", due)
+        return life.start(services, domain, source, run_id, "schedule", time)
     except TooMany as refusal:
-        return runs.start_failed(services, domain, source, run_id, due, refusal.detail)
+        return life.start_failed(services, domain, source, run_id, time, refusal.detail)
 
 
-def fire_overdue(services: Services, limit: int) -> None:
-    """Bring changed schedules in line, and fire due times that EventBridge has not fired."""
+def look(services: Services, item: Item) -> None:
+    """Bring a changed schedule in line, or fire a due time that EventBridge has not fired."""
     now = services.now()
-    for item in services.store.due("schedule", instants.text(now), limit):
-        domain = item["pk"].removeprefix("domain/")
-        if item.get("schedule_state") == "changed":
-            bring_in_line(services, domain, item["id"])
-            continue
-        missed = instants.parse(item["due_at"]) - GRACE
-        if now - missed <= LATEST:
-            fire(services, domain, item["id"], missed)
-        _look_after(services, item, missed)
+    domain = item["pk"].removeprefix("domain/")
+    if item.get("schedule_state") == "changed":
+        bring_in_line(services, domain, item["id"])
+        return
+    missed = instants.parse(item["due_at"]) - GRACE
+    if now - missed <= LATEST:
+        fire(services, domain, item["id"], missed)
+    _look_after(services, item, missed)
 
 
 def _look_after(services: Services, item: Item, after: datetime) -> None:
@@ -107,13 +107,13 @@ def _look_after(services: Services, item: Item, after: datetime) -> None:
     following = next_due(config.config_of(item), max(after, services.now() - LATEST), 1)
     unchanged = Attr("config").eq(item["config"])
     if following:
-        changes = {"due_kind": "schedule", "due_at": instants.text(following[0] + GRACE), "schedule_state": "in line"}
+        changes = {**due.at("schedule", following[0] + GRACE), "schedule_state": "in line"}
         services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
     else:
-        marks = ("due_kind", "due_at", "schedule_state")
+        marks = (*due.MARKS, "schedule_state")
         services.store.update((item["pk"], item["sk"]), {}, marks, when=unchanged)
 
 
-def _run_id(export_id: str, due: datetime) -> str:
-    mark = hashlib.sha256(f"{export_id} {instants.text(due)}".encode()).digest()[:10]
-    return f"run_{ULID.from_bytes(int(due.timestamp() * 1000).to_bytes(6, 'big') + mark)}"
+def _run_id(export_id: str, time: datetime) -> str:
+    mark = hashlib.sha256(f"{export_id} {instants.text(time)}".encode()).digest()[:10]
+    return f"run_{ULID.from_bytes(int(time.timestamp() * 1000).to_bytes(6, 'big') + mark)}"

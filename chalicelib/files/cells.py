@@ -128,6 +128,11 @@ def wall_clock_of(expression: str, zone: str, found: Measured) -> str:
     return f"({wall_clock(expression, zone, _instant(found['first']), _instant(found['last']))})"
 
 
+def rfc3339(expression: str) -> str:
+    """The SQL of an instant as the API writes it: `2026-11-21T16:36:13.250000Z`."""
+    return f"strftime({expression}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+
+
 def _instant(microseconds: int) -> datetime:
     """The naive UTC instant so many microseconds from 1970, stopped at the ends of the years 1-9999."""
     try:

@@ -20,6 +20,7 @@ from chalicelib.files.cells import (
     measure,
     once,
     rendered,
+    rfc3339,
     source,
     wall_clock_of,
     within,
@@ -115,7 +116,10 @@ def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, fou
     """The SQL of the column's cells as VARCHAR, NULL where the value is missing or does not fit."""
     if options.formula_guard and column.type == "choice":
         column = replace(column, choices=tuple(replace(one, label=guarded(one.label)) for one in column.choices))
-    text = _TEXT[column.type](column, expression, options.values, zone, found)
+    if column.type == "datetime" and options.rfc3339:
+        text = rfc3339(expression)
+    else:
+        text = _TEXT[column.type](column, expression, options.values, zone, found)
     if options.formula_guard and column.type == "text":
         text = guarded_sql(text)
     if options.formula_guard and column.type == "choices":

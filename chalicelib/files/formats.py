@@ -1,9 +1,9 @@
 """The file formats: each one's options, writer, file name extension and media type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,30 +27,53 @@ class CsvOptions(_Options):
     """How a CSV is written."""
 
     bom: bool = True
+    """Whether the file begins with a byte order mark, which spreadsheets look for."""
     delimiter: Literal[",", ";", "\t"] = ","
+    """What separates cells."""
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     header: Literal["names", "labels"] = "names"
+    """Whether the header holds names or labels."""
     formula_guard: bool = True
+    """Whether what a spreadsheet would take for a formula gets a leading apostrophe."""
     compression: Compression = "none"
+    """Whether the file is packed."""
+
+    # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
+    rfc3339: ClassVar[bool] = False
+
+
+class InsiderCsvOptions(CsvOptions):
+    """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
+
+    dialect: Literal["insider"]
+    bom: bool = False
+    formula_guard: bool = False
+
+    rfc3339: ClassVar[bool] = True
 
 
 class SpssOptions(_Options):
     """How an SPSS file is written: `compressed` makes it a .zsav."""
 
     compressed: bool = False
+    """Whether it is a .zsav."""
 
 
 class ParquetOptions(_Options):
     """How a Parquet file is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
 
 
 class NdjsonOptions(_Options):
     """How newline-delimited JSON is written."""
 
     values: Values = "labels"
+    """Whether choices are labels or codes."""
     compression: Compression = "none"
+    """Whether the file is packed."""
 
 
 class Write(Protocol):
@@ -119,5 +142,12 @@ FORMATS: dict[str, Format] = {
         lambda options: _packed_type("application/x-ndjson", options),
     ),
 }
+
+
+def options_of(name: str, kept: Mapping[str, Any]) -> Any:
+    """The options of a saved configuration in the format of that name, as its writer takes them."""
+    model = InsiderCsvOptions if "dialect" in kept else FORMATS[name].options
+    return model.model_validate(kept)
+
 
 OPTIONS: dict[str, type[BaseModel]] = {name: one.options for name, one in FORMATS.items()}

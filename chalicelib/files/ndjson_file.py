@@ -14,6 +14,7 @@ from chalicelib.files.cells import (
     losses,
     measure,
     rendered,
+    rfc3339,
     source,
     within,
 )
@@ -60,7 +61,7 @@ def _value(column: Column, expression: str, values: Literal["labels", "codes"], 
     """The SQL of the column's values as JSON should show them."""
     value = expression
     if column.type == "datetime":
-        value = f"strftime({expression}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+        value = rfc3339(expression)
     elif column.type == "choice" and values == "labels":
         value = label_of(column.choices, expression)
     elif column.type == "choices":

@@ -1,18 +1,16 @@
 """Bulk imports: a file is uploaded, read in the background, and counts all at once or not at all."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from chalicelib.aws.bucket import Lost
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import expiring, instants, telemetry
+from chalicelib.base import due, expiring, instants, leases, messages, telemetry
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, NotFound
+from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.imports import reader
 from chalicelib.intake import attributes, purge
@@ -20,13 +18,14 @@ from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes, listing, page
 
-ROUTES = Routes()
+ROUTES = Routes("Imports")
 MAX_ATTEMPTS = 3
 UPLOAD_SECONDS = 3600
 # An import that nobody started is given up: its file holds personal data.
 NOT_STARTED = timedelta(hours=12)
 RESEND = timedelta(seconds=60)
 RUNNING = ("pending", "processing")
+TERMS = leases.Terms("import", RUNNING, "processing")
 MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 
 
@@ -34,21 +33,28 @@ class ImportBody(Body):
     """What `POST /v1/imports` takes."""
 
     kind: Literal["participants", "events"]
+    """What the rows are."""
     format: Literal["csv", "ndjson", "parquet"]
+    """How the file is written."""
 
 
-class Superseded(Exception):
-    """The import is ours no more: our lease ran out and another attempt has it."""
-
-
-@ROUTES.add("POST", "/v1/imports", INGEST, "Start a bulk import", body=ImportBody, status=201, creates="stored")
+@ROUTES.add(
+    "POST",
+    "/v1/imports",
+    INGEST,
+    "Start a bulk import",
+    answer="imports.NewImport",
+    body=ImportBody,
+    status=201,
+    creates="stored",
+)
 def create_import(call: Call) -> Answer:
     """A place to upload the file to, for an hour."""
     import_id = call.seed.identifier("imp")
     now = call.services.now()
     made = fresh(call.domain, import_id, call.body.kind, call.body.format)
-    due = {"due_kind": "import", "due_at": instants.text(now + NOT_STARTED)}
-    call.services.store.put_new({**made, "created_at": instants.text(now), **due})
+    mark = due.at("import", now + NOT_STARTED)
+    call.services.store.put_new({**made, "created_at": instants.text(now), **mark})
     media_type = MEDIA_TYPES[call.body.format]
     url = call.services.bucket.presigned_put(
         uploaded(call.domain, import_id), media_type=media_type, seconds=UPLOAD_SECONDS
@@ -58,11 +64,24 @@ def create_import(call: Call) -> Answer:
     return Answer(201, {"id": import_id, "status": "created", "upload": upload})
 
 
-@ROUTES.add("POST", "/v1/imports/{import_id}/start", INGEST, "Read an uploaded file", status=202)
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["import_id"])
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/imports/{import_id}/start",
+    INGEST,
+    "Read an uploaded file",
+    answer="imports.Import",
+    refuses=(409,),
+    find=_asked,
+    status=202,
+)
 def start_import(call: Call) -> Answer:
     """Have the file read in the background; starting again changes nothing. Conflict when nothing was uploaded."""
     services = call.services
-    item = get(services, call.domain, call.path["import_id"])
+    item = call.found
     if item["status"] == "created":
         if services.bucket.size(uploaded(call.domain, item["id"])) is None:
             raise Conflict("Nothing was uploaded yet: PUT the file to the import's upload URL first.")
@@ -70,17 +89,17 @@ def start_import(call: Call) -> Answer:
     return Answer(202, shown(services, item))
 
 
-@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", query=("limit", "cursor"))
+@ROUTES.add("GET", "/v1/imports", INGEST, "List imports", answer="Page[imports.Import]", query=("limit", "cursor"))
 def list_imports(call: Call) -> Answer:
     """The domain's imports, newest first: of uploads, and of files that were found in the inbox."""
     items, after = listing(call, f"imports/{call.domain}", "")
     return page(((position, shown(call.services, item)) for position, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import")
+@ROUTES.add("GET", "/v1/imports/{import_id}", INGEST, "Read an import", answer="imports.Import", find=_asked)
 def read_import(call: Call) -> Answer:
     """How far the import is, and what became of its rows."""
-    return Answer(200, shown(call.services, get(call.services, call.domain, call.path["import_id"])))
+    return Answer(200, shown(call.services, call.found))
 
 
 def place(domain: str, import_id: str) -> tuple[str, str]:
@@ -128,8 +147,7 @@ def begun(now: datetime, accepted: str) -> dict[str, Any]:
         "phase": "queued",
         "accepted": accepted,
         "arrived_at": instants.text(now),
-        "due_kind": "import",
-        "due_at": instants.text(now + RESEND),
+        **due.at("import", now + RESEND),
     }
 
 
@@ -138,13 +156,13 @@ def failed(now: datetime, code: str, detail: str) -> dict[str, Any]:
     at = instants.text(now)
     error = json.dumps({"code": code, "detail": detail})
     ended = {"status": "failed", "phase": "done", "error": error, "finished_at": at, "rejected": None}
-    return {**ended, "due_kind": "import", "due_at": at}
+    return {**ended, **due.at("import", at)}
 
 
 def announce(services: Services, item: Item) -> None:
     """Tell the workers of an import."""
-    message = {"job": "import", "domain": item["domain"], "import_id": item["id"]}
-    services.jobs_queue.send(message, group=item["domain"])
+    message = messages.ReadImport(domain=item["domain"], import_id=item["id"])
+    services.jobs_queue.send(message.sent(), group=item["domain"])
 
 
 def shown(services: Services, item: Item) -> dict[str, Any]:
@@ -161,6 +179,9 @@ def shown(services: Services, item: Item) -> dict[str, Any]:
         "rows_accepted": item.get("rows_accepted"),
         "rows_rejected": item.get("rows_rejected"),
         "rejected_url": url,
+        "encoding": item.get("encoding"),
+        "delimiter": item.get("delimiter"),
+        "warnings": json.loads(item.get("warnings", "[]")),
         "error": json.loads(item.get("error", "null")),
         "created_at": item["created_at"],
         "finished_at": item.get("finished_at"),
@@ -175,12 +196,10 @@ def rejected_file(services: Services, domain: str, import_id: str) -> dict[str, 
     return {"key": item["rejected"], "name": f"{import_id}-rejected.csv", "media_type": "text/csv; charset=utf-8"}
 
 
-def send_due(services: Services, until: str, at_a_time: int) -> None:
-    """Send every import on that was lost on the way, and give up or clear what is past its time."""
-    for found in services.store.due("import", until, at_a_time):
-        moved = {"due_at": instants.text(services.now() + RESEND)}
-        if services.store.update((found["pk"], found["sk"]), moved, when=Attr("due_at").eq(found["due_at"])):
-            announce(services, found)
+def send_on(services: Services, found: Item) -> None:
+    """Send an import on that was lost on the way; its worker gives up or clears what is past its time."""
+    if due.move(services, found, RESEND):
+        announce(services, found)
 
 
 def work(services: Services, domain: str, import_id: str, owner: str) -> None:
@@ -202,7 +221,8 @@ def _give_up(services: Services, item: Item) -> None:
 
 
 def _carry_out(services: Services, item: Item, owner: str) -> None:
-    leased = lease(services, item, owner)
+    phase = {"phase": "reading"}
+    leased = leases.take(services, TERMS, (item["pk"], item["sk"]), owner, lambda _: phase)
     if leased is None:
         return
     log = {"domain": item["domain"], "import_id": item["id"], "fence": leased["fence"]}
@@ -217,9 +237,8 @@ def _carry_out(services: Services, item: Item, owner: str) -> None:
         outcome = "superseded"
     except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("import attempt failed", **log, **telemetry.failure(error))
-        now = instants.text(services.now())
         telemetry.count("AttemptsFailed")
-        services.store.update((item["pk"], item["sk"]), {"lease_until": now, "due_at": now}, when=_ours(leased))
+        leases.give_back(services, leases.of(TERMS, leased))
         return
     telemetry.record("import ended", **log, outcome=outcome)
     ended = get(services, item["domain"], item["id"])
@@ -227,40 +246,10 @@ def _carry_out(services: Services, item: Item, owner: str) -> None:
         _clear(services, ended)
 
 
-def lease(services: Services, item: Item, owner: str) -> Item | None:
-    """Take the import for `owner` under the next fence number; None when another has it."""
-    now = services.now()
-    if item["status"] == "processing" and instants.parse(item["lease_until"]) > now:
-        return item if item["owner"] == owner else None
-    changes = {
-        "status": "processing",
-        "phase": "reading",
-        "fence": item["fence"] + 1,
-        "owner": owner,
-        **_leased(services),
-    }
-    free = Attr("fence").eq(item["fence"]) & Attr("status").is_in(RUNNING)
-    taken = services.store.update((item["pk"], item["sk"]), changes, when=free)
-    if taken is None:
-        # The reply to our own update may have been lost: then the item says that the import is ours.
-        taken = services.store.get(item["pk"], item["sk"])
-        if taken is None or taken.get("owner") != owner or taken["status"] != "processing":
-            return None
-    return taken
-
-
-def _leased(services: Services) -> dict[str, Any]:
-    until = instants.text(services.now() + timedelta(seconds=services.settings.lease_seconds))
-    return {"lease_until": until, "due_kind": "import", "due_at": until}
-
-
-def _ours(item: Item) -> Any:
-    return Attr("fence").eq(item["fence"]) & Attr("status").eq("processing")
-
-
 def _attempt(services: Services, item: Item) -> bool:
     """Read the file and commit what it held; False when the import is ours no more, and then nothing of it is left."""
-    with services.folder("import") as folder, _beating(services, item) as beat:
+    progress = Progress(services, item)
+    with services.folder("import") as folder, leases.beating(progress.beat):
         source = folder / "upload"
         try:
             key = item.get("source") or uploaded(item["domain"], item["id"])
@@ -269,13 +258,13 @@ def _attempt(services: Services, item: Item) -> bool:
             raise reader.Broken("The file is not there any more.") from error
         for _ in range(3):
             catalog = attributes.catalog(services, item["domain"])
-            outcome = _read(services, item, catalog, folder, beat)
+            outcome = _read(services, item, catalog, folder, progress)
             if attributes.mark_data(services, item["domain"], catalog, outcome.attributes):
-                return _store(services, item, outcome, beat)
+                return _store(services, item, outcome, progress)
         raise RuntimeError("the attributes are being changed by others")
 
 
-def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: "Beat") -> reader.Outcome:
+def _read(services: Services, item: Item, catalog: Catalog, folder: Path, progress: "Progress") -> reader.Outcome:
     asked = reader.Asked(
         kind=item["kind"],
         format=item["format"],
@@ -285,10 +274,10 @@ def _read(services: Services, item: Item, catalog: Catalog, folder: Path, beat: 
         memory_limit=services.settings.memory_limit,
         purged=frozenset(purge.ids(services, item["domain"])) if item["kind"] == "participants" else frozenset(),
     )
-    return reader.read(asked, folder, beat)
+    return reader.read(asked, folder, progress)
 
 
-def _store(services: Services, item: Item, outcome: reader.Outcome, beat: "Beat") -> bool:
+def _store(services: Services, item: Item, outcome: reader.Outcome, progress: "Progress") -> bool:
     """Store the rows under keys of our own, then the one commit that makes them count and the import completed."""
     domain, fence = item["domain"], item["fence"]
     key = layout.imported(domain, item["kind"], item["accepted"], fence)
@@ -305,19 +294,21 @@ def _store(services: Services, item: Item, outcome: reader.Outcome, beat: "Beat"
         "rows_accepted": outcome.accepted,
         "rows_rejected": outcome.rejected,
         "rejected": rejected if outcome.rejected else None,
+        "encoding": outcome.encoding,
+        "delimiter": outcome.delimiter,
+        "warnings": json.dumps(outcome.warnings),
         "finished_at": instants.text(now),
         "expires_at": instants.text(now + timedelta(days=services.settings.link_days)),
-        "due_kind": "import",
-        "due_at": instants.text(now),
+        **due.at("import", now),
     }
-    writes = [Write(update=(item["pk"], item["sk"]), set=changes, when=_ours(item))]
+    writes = [Write(update=(item["pk"], item["sk"]), set=changes, when=leases.of(TERMS, item).ours)]
     if outcome.accepted:
         size = outcome.rows.stat().st_size
         pointer = {"pk": f"lake/{domain}", "sk": f"import/{item['accepted']}", "kind": item["kind"]}
         writes.append(Write(put={**pointer, "key": key, "bytes": size}))
         accept.want(services, domain, accept.IN)
     # The last beat is over: it and the commit would be in each other's way.
-    beat.end()
+    progress.beat.end()
     if services.store.transact(writes) is None:
         return True
     found = get(services, domain, item["id"])
@@ -356,10 +347,10 @@ def _clear(services: Services, item: Item) -> None:
     changes = {} if kept else {"rejected": None}
     again = [at for at in (item["expires_at"] if kept else "", _uploadable(item)) if at > instants.text(services.now())]
     if again:
-        due = {"due_kind": "import", "due_at": min(again)}
-        services.store.update((item["pk"], item["sk"]), {**changes, **due}, when=unchanged)
+        mark = due.at("import", min(again))
+        services.store.update((item["pk"], item["sk"]), {**changes, **mark}, when=unchanged)
     else:
-        services.store.update((item["pk"], item["sk"]), changes, remove=("due_kind", "due_at"), when=unchanged)
+        services.store.update((item["pk"], item["sk"]), changes, remove=due.MARKS, when=unchanged)
 
 
 def _uploadable(item: Item) -> str:
@@ -380,57 +371,20 @@ def forget_rejected(services: Services, domain: str, until: str) -> bool:
             is_done = False
         elif item["rejected"] is not None:
             now = instants.text(services.now())
-            changes = {"expires_at": now, "due_kind": "import", "due_at": now}
+            changes = {"expires_at": now, **due.at("import", now)}
             over = services.store.update((item["pk"], item["sk"]), changes, when=Attr("status").eq(item["status"]))
             _clear(services, over or item)
     return is_done
 
 
-class Beat:
-    """How far an attempt is; renewed by a thread while it lasts, so that it keeps its lease."""
+class Progress:
+    """How far an attempt is, told with each beat of its lease."""
 
     def __init__(self, services: Services, item: Item) -> None:
-        self.services = services
-        self.item = item
         self.percent = 0
-        self.is_superseded = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_over, name="heartbeat", daemon=True)
-
-    def begin(self) -> None:
-        """Renew in the background from now on."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """No beat comes after this; again changes nothing."""
-        self._over.set()
-        self._thread.join()
+        self.beat = leases.Beat(services, leases.of(TERMS, item), lambda: {"percent": self.percent})
 
     def at(self, percent: int) -> None:
         """The attempt is so far; Superseded when it is known to be ours no more."""
         self.percent = percent
-        if self.is_superseded:
-            raise Superseded
-
-    def renew(self) -> None:
-        """Keep the lease and tell how far the attempt is."""
-        changes = {"percent": self.percent, **_leased(self.services)}
-        if self.services.store.update((self.item["pk"], self.item["sk"]), changes, when=_ours(self.item)) is None:
-            self.is_superseded = True
-
-    def _renew_until_over(self) -> None:
-        while not self._over.wait(self.services.settings.heartbeat_seconds):
-            try:
-                self.renew()
-            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
-                telemetry.alarm("heartbeat failed", import_id=self.item["id"], **telemetry.failure(error))
-
-
-@contextmanager
-def _beating(services: Services, item: Item) -> Iterator[Beat]:
-    beat = Beat(services, item)
-    beat.begin()
-    try:
-        yield beat
-    finally:
-        beat.end()
+        self.beat.check()

@@ -1,44 +1,56 @@
-"""What of an import's file is surely good, as SQL, and what a cell of text is: the two sides of one set of rules."""
+"""The SQL that takes what of a file is good beyond doubt: one condition and the columns of the lake."""
 
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from chalicelib.base import sizes
 from chalicelib.base.catalog import Attribute, Catalog
 from chalicelib.datasets import codes
+from chalicelib.imports import values
 from chalicelib.intake import events
 from chalicelib.lake import layout
 
-# Whole numbers that a double holds and decimals that it shows as they were written: others stay texts.
-_WHOLE = r"(0|-?[1-9][0-9]{0,14})"
-_DECIMAL = r"-?(0|[1-9][0-9]{0,15})\.[0-9]{1,20}"
-_NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-_INSTANT = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
-    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-)
-# How programs write what is no number in a column of numbers: missing, and past all numbers.
-_NOT_FINITE = ("NaN", "nan", "inf", "-inf", "+inf", "Infinity", "-Infinity", "+Infinity")
-_TEXTS = ("conversation_id", "question_id")
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MACROS = Path(__file__).with_name("sure.sql")
+_NOTHING = "CAST(NULL AS VARCHAR)"
 # Kinds whose values are texts in SQL.
 _TEXTUAL = ("cell", "text", "digits")
+_PERSON = ("created_at", "subscribed_at", "subscription_ended_at", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Rows to be judged: a SELECT with `line`, and its columns: name in the file, name in the SELECT, and kind.
+class Column:
+    """A column of `Rows`: the field that it is, its name in the relation, and of which kind its values are.
 
     A kind is `cell` (a text that may stand for a number ...), `text`, `digits` (the text of a number), `boolean`,
-    `json` (a value of JSON that is not null) or `other`. A row can only be sure where `condition` holds; `params` is
-    the column that has an event's params as a JSON object, where they are no columns of their own.
+    `texts` (a list of texts), `json` (a value of JSON that is not null) or `other`.
+    """
+
+    field: str
+    name: str
+    kind: str
+
+    @property
+    def inner(self) -> str:
+        """The name of the attribute or param, "" where it is neither."""
+        return self.field.partition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to be judged: a SELECT with `number`, which counts them from 1, and these columns.
+
+    A row can only be sure where `condition` holds; `params` is the column that has an event's params as a JSON
+    object, where they are no columns of their own.
     """
 
     relation: str
-    columns: tuple[tuple[str, str, str], ...]
+    columns: tuple[Column, ...]
     condition: str = "true"
     params: str | None = None
 
@@ -51,94 +63,223 @@ class Sure:
     columns: str
 
 
-def normal(column: str, kind: str, stored: str = "") -> tuple[str, str]:
-    """The SQL of a Parquet column, given as SQL, and its kind; `kind` is its DuckDB type, `stored` that of the file.
-
-    Numbers become their own digits: a double would change the long ones.
-    """
-    match kind.partition("(")[0]:
-        case "VARCHAR":
-            return column, "text"
-        case "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT":
-            return f"CAST({column} AS VARCHAR)", "digits"
-        case "DECIMAL":
-            # DuckDB leaves out the zero before the point where no digit may stand there.
-            return f"regexp_replace(CAST({column} AS VARCHAR), '^(-?)\\.', '\\10.')", "digits"
-        case "FLOAT" | "DOUBLE":
-            # A FLOAT has fewer digits than the double it would become. NaN is how data frames say that it is missing.
-            return f"CASE WHEN NOT isnan({column}) THEN CAST({column} AS VARCHAR) END", "digits"
-        case "BOOLEAN":
-            return column, "boolean"
-        case "DATE" | "UUID":
-            return f"CAST({column} AS VARCHAR)", "text"
-        case "TIMESTAMP WITH TIME ZONE":
-            return f"strftime(make_timestamp(epoch_us({column})), '%Y-%m-%dT%H:%M:%S.%fZ')", "text"
-        case "TIMESTAMP" if stored == "INT96":
-            # Spark's, Hive's and Impala's instants: in UTC, though the type has no place to say so.
-            return f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')", "text"
-        case "TIMESTAMP" | "TIMESTAMP_S" | "TIMESTAMP_MS" | "TIMESTAMP_NS":
-            # Without its offset, which the API's rules then miss.
-            return f"strftime(CAST({column} AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%f')", "text"
-    return column, "other"
+def prepare(con: "DuckDBPyConnection") -> None:
+    """Make the macros that the SQL is written in."""
+    con.execute(_MACROS.read_text(encoding="utf-8"))
 
 
-def param(name: str, text: str) -> Any:
-    """What a cell of an event's param holds: a number or a boolean where that loses nothing, else the text."""
-    if name in _TEXTS:
-        return text
-    if text in _NOT_FINITE:
-        return None if "n" in text[:1].lower() else float(text)
-    number = digits(text)
-    return {"true": True, "false": False}.get(text, text) if number is None else number
+def sure(kind: layout.Kind, rows: Rows, catalog: Catalog, accepted: str, arrival: str) -> Sure:
+    """The condition and the columns for rows of that kind."""
+    conditions, columns = _events(rows) if kind == "events" else _participants(rows, catalog, arrival)
+    conditions = [rows.condition, _is_small(rows), *conditions]
+    stored = {"accepted": quoted(accepted), "line": "CAST(number AS INTEGER)", **columns}
+    return Sure(
+        " AND ".join(f"({one})" for one in conditions), ", ".join(f"{sql} AS {name}" for name, sql in stored.items())
+    )
 
 
-def digits(text: str) -> int | float | None:
-    """The number that shows itself in just these digits, None when there is none: then they stay a text."""
-    if re.fullmatch(_WHOLE, text):
-        return int(text)
-    return float(text) if re.fullmatch(_DECIMAL, text) and repr(float(text)) == text else None
+def _is_small(rows: Rows) -> str:
+    """Whether a row is surely no larger than it may be; a line of a text file was looked at before."""
+    texts = [column.name for column in rows.columns if column.kind in _TEXTUAL]
+    if not texts or rows.params:
+        return "true"
+    lengths = " + ".join(f"coalesce(strlen({name}), 0)" for name in texts)
+    return f"{lengths} <= {sizes.MOST_ROW // 2}"
 
 
-def attribute_value(attribute: Attribute, text: str) -> Any:
-    """What a cell of an attribute holds, as the API would be given it: None for an empty one of no text attribute."""
-    kind = attribute.column.type
-    if kind == "text":
-        return text
-    if text == "":
-        return None
-    if kind == "number" and re.fullmatch(_NUMBER, text):
-        return _number(text)
-    if kind == "boolean":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if kind == "choice":
-        return _choice(attribute, text)
-    if kind == "choices":
-        return [_choice(attribute, member) for member in text.split(";")]
-    return text
+# Participants
 
 
-def _number(text: str) -> int | float | Decimal:
-    """The number; a Decimal where a double would have other digits."""
-    if re.fullmatch(r"-?[0-9]{1,310}", text):
-        return int(text)
-    value = float(text)
-    return value if math.isinf(value) or Decimal(repr(value)) == Decimal(text) else Decimal(text)
+def _participants(rows: Rows, catalog: Catalog, arrival: str) -> tuple[list[str], dict[str, str]]:
+    by_field = {column.field: column for column in rows.columns}
+    person = by_field["participant_id"]
+    conditions = [
+        _holds("is_participant_id", person),
+        _holds("is_membership", by_field["membership"]),
+        _optional("is_email", by_field.get("email")),
+        *(_optional("is_instant", by_field.get(name)) for name in _PERSON),
+    ]
+    instants = {name: _instant(by_field.get(name)) for name in _PERSON}
+    instants["updated_at"] = f"coalesce({instants['updated_at']}, TIMESTAMP '{arrival[:-1].replace('T', ' ')}')"
+    members = []
+    for column in rows.columns:
+        if column.inner:
+            good, value = _attribute(catalog.attributes[column.inner], column)
+            conditions.append(f"{column.name} IS NULL OR ({good})")
+            members.append((column, value))
+    return conditions, {
+        "catalog": f"CAST({catalog.version} AS INTEGER)",
+        "participant_id": person.name,
+        "email": _text(by_field.get("email")),
+        "membership": by_field["membership"].name,
+        **instants,
+        "attributes": _object(members),
+    }
 
 
-def _choice(attribute: Attribute, text: str) -> str | int:
-    labels = {choice.label for choice in attribute.choices}
-    return int(text) if text not in labels and re.fullmatch(r"-?[0-9]{1,10}", text) else text
+def _attribute(attribute: Attribute, column: Column) -> tuple[str, str]:
+    """Whether a value that is not NULL is good beyond doubt, and its JSON."""
+    if column.kind == "json":
+        return _json_attribute(attribute, column.name)
+    if column.kind == "boolean" and attribute.column.type in ("boolean", "text"):
+        value = f"CAST({column.name} AS VARCHAR)"
+        return "true", value if attribute.column.type == "boolean" else f"json_text({value})"
+    if column.kind not in _TEXTUAL:
+        return "false", _NOTHING
+    return _text_attribute(attribute, column.name, is_number=column.kind == "digits")
 
 
-def sure(kind: layout.Kind, source: Source, catalog: Catalog, accepted: str, arrival: str) -> Sure:
-    """The condition and the columns for a file of that kind."""
-    by_name = {name: (column, of) for name, column, of in source.columns}
-    if kind == "participants":
-        found = _participants(by_name, catalog, (accepted, arrival))
-    else:
-        found = _events(by_name, accepted, source.params)
-    return Sure(f"({source.condition}) AND {found.condition}", found.columns)
+def _text_attribute(attribute: Attribute, name: str, *, is_number: bool) -> tuple[str, str]:
+    match attribute.column.type:
+        case "text":
+            finite = f" AND {name} NOT IN ('inf', '-inf')" if is_number else ""
+            return f"is_short({name}){finite}", f"json_text({name})"
+        case "date":
+            return f"is_day({name})", f"'\"' || {name}[:10] || '\"'"
+        case "datetime":
+            # Before the year 1000, strftime and Python differ.
+            good = f"is_instant({name}) AND instant_of({name}) >= TIMESTAMP '1000-01-01'"
+            return good, f"'\"' || strftime(instant_of({name}), '%Y-%m-%dT%H:%M:%S.%fZ') || '\"'"
+        case "number":
+            return f"is_number({name})", name
+        case "boolean":
+            return f"lower({name}) IN ('true', 'false')", f"lower({name})"
+        case "choice":
+            code = f"code_of({name}, {_spellings(attribute)})"
+            return f"{code} IS NOT NULL", code
+        case "choices":
+            places = f"places_of({name}, {_places(attribute)})"
+            return f"{places}[1] > 0", f"codes_at({places}, {_list(_json_code(c.code) for c in attribute.choices)})"
+    return "false", _NOTHING
 
+
+def _spellings(attribute: Attribute) -> str:
+    exact = values.spellings(attribute.choices).exact
+    usable = {text: code for text, code in exact.items() if "\0" not in text}
+    return f"{_list(usable)}, {_list(_json_code(code) for code in usable.values())}"
+
+
+def _places(attribute: Attribute) -> str:
+    at: dict[int | str, int] = {choice.code: place for place, choice in enumerate(attribute.choices, 1)}
+    exact = values.spellings(attribute.choices).exact
+    usable = {text: code for text, code in exact.items() if "\0" not in text and text == text.strip()}
+    return f"{_list(usable)}, [{', '.join(str(at[code]) for code in usable.values())}]"
+
+
+def _json_code(code: int | str) -> str:
+    return json.dumps(code, ensure_ascii=False)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(quoted(text) for text in texts)}]::VARCHAR[]"
+
+
+def _json_attribute(attribute: Attribute, name: str) -> tuple[str, str]:
+    is_text, text = f"json_type({name}) = 'VARCHAR'", f"({name} ->> '$')"
+    match attribute.column.type:
+        case "text" | "date" | "datetime":
+            good, value = _text_attribute(attribute, text, is_number=False)
+            return f"{is_text} AND {good}", value
+        case "number":
+            return f"json_type({name}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')", f"CAST({name} AS VARCHAR)"
+        case "boolean":
+            return f"json_type({name}) = 'BOOLEAN'", f"CAST({name} AS VARCHAR)"
+        case "choice":
+            labels = {choice.label: choice.code for choice in attribute.choices if "\0" not in choice.label}
+            whole = {str(choice.code): choice.code for choice in attribute.choices if isinstance(choice.code, int)}
+            is_whole = f"json_type({name}) IN ('UBIGINT', 'BIGINT')"
+            by_label, by_code = (
+                f"code_of({text}, {_list(known)}, {_list(_json_code(code) for code in known.values())})"
+                for known in (labels, whole)
+            )
+            found = f"CASE WHEN {is_text} THEN {by_label} WHEN {is_whole} THEN {by_code} END"
+            return f"{found} IS NOT NULL", found
+    return "false", _NOTHING
+
+
+# Events
+
+
+def _events(rows: Rows) -> tuple[list[str], dict[str, str]]:
+    by_field = {column.field: column for column in rows.columns}
+    name, occurred_at = _text(by_field["name"]), by_field["occurred_at"]
+    is_talk = f"{name} IN ({', '.join(quoted(word) for word in sorted(events.PARTICIPATION))})"
+    conversation, question = (_text(by_field.get(f"params.{one}")) for one in values.TEXT_PARAMS)
+    members = [(column, _param(column)) for column in rows.columns if column.inner and rows.params is None]
+    conditions = [
+        _holds("is_participant_id", by_field["participant_id"]),
+        _holds("is_label", by_field["event_id"]),
+        _holds("is_label", by_field["name"]),
+        _holds("is_instant", occurred_at),
+        f"NOT {is_talk} OR coalesce(length({conversation}) BETWEEN 1 AND 128, false)",
+        f"{name} <> 'question_answered' OR coalesce(length({question}) BETWEEN 1 AND 128, false)",
+        *(f"{column.name} IS NULL OR ({good})" for column, (good, _) in members),
+    ]
+    if len(members) > sizes.MOST_PARAMS:
+        held = " + ".join(f"CAST({column.name} IS NOT NULL AS INTEGER)" for column, _ in members)
+        conditions.append(f"{held} <= {sizes.MOST_PARAMS}")
+    alias = " ".join(f"WHEN {quoted(word)} THEN {quoted(known)}" for word, known in codes.EVENT_ALIASES.items())
+    return conditions, {
+        "event_id": _text(by_field["event_id"]),
+        "participant_id": _text(by_field["participant_id"]),
+        "name": f"CASE {name} {alias} ELSE {name} END",
+        "occurred_at": _instant(occurred_at),
+        "conversation_id": f"CASE WHEN {is_talk} THEN {conversation} END",
+        "question_id": f"CASE WHEN {name} = 'question_answered' THEN {question} END",
+        "params": rows.params or _object((column, value) for column, (_, value) in members),
+    }
+
+
+def _param(column: Column) -> tuple[str, str]:
+    """Whether a value that is not NULL is good beyond doubt, and its JSON."""
+    if column.kind == "boolean":
+        return "true", f"CAST({column.name} AS VARCHAR)"
+    if column.kind == "text" or (column.kind in _TEXTUAL and column.inner in values.TEXT_PARAMS):
+        return f"is_short({column.name})", f"json_text({column.name})"
+    if column.kind in _TEXTUAL:
+        return f"is_param({column.name})", f"param_json({column.name})"
+    return "false", _NOTHING
+
+
+# Both
+
+
+def _holds(macro: str, column: Column) -> str:
+    return f"coalesce({macro}({column.name}), false)" if column.kind in _TEXTUAL else "false"
+
+
+def _optional(macro: str, column: Column | None) -> str:
+    if column is None:
+        return "true"
+    good = f"{macro}({column.name})" if column.kind in _TEXTUAL else "false"
+    return f"{column.name} IS NULL OR {good}"
+
+
+def _text(column: Column | None) -> str:
+    return column.name if column is not None and column.kind in _TEXTUAL else _NOTHING
+
+
+def _instant(column: Column | None) -> str:
+    is_text = column is not None and column.kind in _TEXTUAL
+    return f"instant_of({column.name})" if column is not None and is_text else "CAST(NULL AS TIMESTAMP)"
+
+
+def _object(members: Iterable[tuple[Column, str]]) -> str:
+    """A flat JSON object of the members that are not NULL."""
+    parts = [
+        f"CASE WHEN {column.name} IS NOT NULL THEN "
+        f"{quoted(json.dumps(column.inner, ensure_ascii=False) + ':')} || {value} END"
+        for column, value in members
+    ]
+    return f"'{{' || concat_ws(',', {', '.join(parts)}) || '}}'" if parts else "'{}'"
+
+
+def quoted(text: str) -> str:
+    """The text as a SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# Rows of NDJSON: lines whose text is the column `t`
 
 # What another reader of JSON lets through or changes, and so is left to the strict one: control characters, NUL,
 # NaN and Infinity, commas before a bracket, numbers that a double rounds or writes in other digits.
@@ -148,44 +289,37 @@ _ODD_JSON = (
 )
 
 
-def lines(path: str, kind: layout.Kind, catalog: Catalog) -> Source:
-    """The rows of an NDJSON file that has neither empty lines nor carriage returns, its `line`s and their texts `t`."""
-    text = (
-        f"SELECT row_number() OVER () AS line, t FROM read_csv('{path}', auto_detect = false, header = false, "
-        "delim = chr(31), quote = '', escape = '', new_line = '\\n', columns = {'t': 'VARCHAR'}, "
-        "max_line_size = 20971520, buffer_size = 33554432)"
-    )
+def of_lines(lines: str, kind: layout.Kind, catalog: Catalog) -> Rows:
+    """The rows that the SELECT of `number` and `t` holds as JSON."""
     plain = f"NOT regexp_matches(t, '{_ODD_JSON}') AND json_valid(t)"
-    guarded = f"SELECT line, t, CASE WHEN {plain} THEN t END AS g FROM ({text})"
+    guarded = f"SELECT number, t, CASE WHEN {plain} THEN t END AS g FROM ({lines})"
     return _json_events(guarded) if kind == "events" else _json_people(guarded, catalog)
 
 
-def _json_events(guarded: str) -> Source:
+def _json_events(guarded: str) -> Rows:
     texts = ("event_id", "participant_id", "name", "occurred_at")
-    inner = ("conversation_id", "question_id")
-    paths = [*(f"/{name}" for name in texts), *(f"/params/{name}" for name in inner), "/params"]
-    found = _extracted(guarded, paths)
+    paths = [*(f"/{name}" for name in texts), *(f"/params/{name}" for name in values.TEXT_PARAMS), "/params"]
     is_text = " AND ".join(f"types[{n}] = 'VARCHAR'" for n in range(1, 5))
     condition = (
         f"json_type(g) = 'OBJECT' AND {_keys('g', (*texts, 'params'))} AND {is_text} AND (types[7] IS NULL OR "
         "(types[7] = 'OBJECT' AND NOT contains(substr(parts[7], 2), '{') AND NOT contains(parts[7], '[') "
-        "AND len(json_keys(parts[7])) = len(list_distinct(json_keys(parts[7])))))"
+        "AND len(json_keys(parts[7])) = len(list_distinct(json_keys(parts[7]))) "
+        f"AND len(json_keys(parts[7])) <= {sizes.MOST_PARAMS} AND strlen(parts[7]) <= {sizes.MOST_TEXT}))"
     )
     columns = [(name, _text_at(n), "text") for n, name in enumerate(texts, 1)]
-    columns += [(f"params.{name}", _text_at(n), "text") for n, name in enumerate(inner, 5)]
-    return _staged(found, columns, condition, "coalesce(CAST(parts[7] AS VARCHAR), '{}')")
+    columns += [(f"params.{name}", _text_at(n), "text") for n, name in enumerate(values.TEXT_PARAMS, 5)]
+    return _staged(_extracted(guarded, paths), columns, condition, "coalesce(CAST(parts[7] AS VARCHAR), '{}')")
 
 
-def _json_people(guarded: str, catalog: Catalog) -> Source:
+def _json_people(guarded: str, catalog: Catalog) -> Rows:
     required = ("participant_id", "membership")
-    optional = ("email", "created_at", "subscribed_at", "subscription_ended_at", "updated_at")
+    optional = ("email", *_PERSON)
     names = list(catalog.attributes)
     paths = [
         *(f"/{name}" for name in (*required, *optional)),
         "/attributes",
         *(f"/attributes/{name}" for name in names),
     ]
-    found = _extracted(guarded, paths)
     is_text = " AND ".join(f"types[{n}] = 'VARCHAR'" for n in (1, 2))
     may_be_text = " AND ".join(f"coalesce(types[{n}] IN ('VARCHAR', 'NULL'), true)" for n in range(3, 8))
     condition = (
@@ -198,20 +332,20 @@ def _json_people(guarded: str, catalog: Catalog) -> Source:
         (f"attributes.{name}", f"CASE WHEN types[{n}] <> 'NULL' THEN parts[{n}] END", "json")
         for n, name in enumerate(names, 9)
     ]
-    return _staged(found, columns, condition, None)
+    return _staged(_extracted(guarded, paths), columns, condition, None)
 
 
-def _extracted(guarded: str, paths: list[str]) -> str:
-    asked = f"[{', '.join(_quoted(path) for path in paths)}]"
-    return f"SELECT line, t, g, json_type(g, {asked}) AS types, json_extract(g, {asked}) AS parts FROM ({guarded})"
+def _extracted(guarded: str, paths: Sequence[str]) -> str:
+    asked = f"[{', '.join(quoted(path) for path in paths)}]"
+    return f"SELECT number, t, g, json_type(g, {asked}) AS types, json_extract(g, {asked}) AS parts FROM ({guarded})"
 
 
-def _staged(found: str, columns: list[tuple[str, str, str]], condition: str, params: str | None) -> Source:
+def _staged(found: str, columns: Sequence[tuple[str, str, str]], condition: str, params: str | None) -> Rows:
     picked = [f"{sql} AS c{n}" for n, (_, sql, _) in enumerate(columns)]
     picked += [f"{params} AS params"] if params else []
-    relation = f"SELECT line, t, coalesce({condition}, false) AS is_shaped, {', '.join(picked)} FROM ({found})"
-    named = tuple((name, f"c{n}", kind) for n, (name, _, kind) in enumerate(columns))
-    return Source(relation, named, "is_shaped", "params" if params else None)
+    relation = f"SELECT number, t, coalesce({condition}, false) AS is_shaped, {', '.join(picked)} FROM ({found})"
+    named = tuple(Column(name, f"c{n}", kind) for n, (name, _, kind) in enumerate(columns))
+    return Rows(relation, named, "is_shaped", "params" if params else None)
 
 
 def _text_at(n: int) -> str:
@@ -221,218 +355,5 @@ def _text_at(n: int) -> str:
 def _keys(value: str, known: Iterable[str]) -> str:
     """Whether the object has known keys only, and each once."""
     keys = f"json_keys({value})"
-    names = ", ".join(_quoted(name) for name in known)
+    names = ", ".join(quoted(name) for name in known)
     return f"len({keys}) = len(list_distinct({keys})) AND list_has_all([{names}]::VARCHAR[], {keys})"
-
-
-def _participants(columns: Mapping[str, tuple[str, str]], catalog: Catalog, arrived: tuple[str, str]) -> Sure:
-    accepted, arrival = arrived
-    conditions = [_id(columns["participant_id"]), _membership(columns["membership"])]
-    email, of = columns.get("email", ("CAST(NULL AS VARCHAR)", "text"))
-    conditions.append(_null_or(email, f"length({email}) <= 320 AND {_no_nul(email)}" if of in _TEXTUAL else "false"))
-    instants = {}
-    for name in ("created_at", "subscribed_at", "subscription_ended_at", "updated_at"):
-        column, of = columns.get(name, ("CAST(NULL AS VARCHAR)", "text"))
-        conditions.append(_null_or(column, _is_instant(column) if of in _TEXTUAL else "false"))
-        instants[name] = _instant(column) if of in _TEXTUAL else "CAST(NULL AS TIMESTAMP)"
-    instants["updated_at"] = f"coalesce({instants['updated_at']}, TIMESTAMP '{arrival[:-1].replace('T', ' ')}')"
-    members = []
-    for name, (column, of) in columns.items():
-        if name.startswith("attributes."):
-            good, value = _attribute(catalog.attributes[name.removeprefix("attributes.")], column, of)
-            conditions.append(_null_or(column, good))
-            members.append((name.removeprefix("attributes."), column, value))
-    picked = ", ".join(f"{sql} AS {name}" for name, sql in instants.items())
-    return Sure(
-        " AND ".join(f"({one})" for one in conditions),
-        f"'{accepted}' AS accepted, CAST(line AS INTEGER) AS line, CAST({catalog.version} AS INTEGER) AS catalog, "
-        f"{columns['participant_id'][0]} AS participant_id, {email} AS email, "
-        f"{columns['membership'][0]} AS membership, {picked}, {_object(members)} AS attributes",
-    )
-
-
-def _events(columns: Mapping[str, tuple[str, str]], accepted: str, params: str | None) -> Sure:
-    conditions = [_id(columns["participant_id"]), _label(columns["event_id"]), _label(columns["name"])]
-    occurred_at, of = columns["occurred_at"]
-    conditions.append(_is_instant(occurred_at) if of in _TEXTUAL else "false")
-    name = columns["name"][0]
-    if columns["name"][1] not in _TEXTUAL:
-        name = "CAST(NULL AS VARCHAR)"
-    is_talk = f"{name} IN ({', '.join(_quoted(word) for word in sorted(events.PARTICIPATION))})"
-    conversation = _needed(columns.get("params.conversation_id"))
-    question = _needed(columns.get("params.question_id"))
-    conditions.append(f"NOT {is_talk} OR {conversation[0]}")
-    conditions.append(f"{name} <> 'question_answered' OR {question[0]}")
-    members = []
-    for title, (column, kind) in columns.items():
-        if title.startswith("params.") and params is None:
-            good, value = _param(title.removeprefix("params."), column, kind)
-            conditions.append(_null_or(column, good))
-            members.append((title.removeprefix("params."), column, value))
-    alias = " ".join(
-        f"WHEN {_quoted(word)} THEN {_quoted(canonical)}" for word, canonical in codes.EVENT_ALIASES.items()
-    )
-    return Sure(
-        " AND ".join(f"({one})" for one in conditions),
-        f"'{accepted}' AS accepted, CAST(line AS INTEGER) AS line, {columns['event_id'][0]} AS event_id, "
-        f"{columns['participant_id'][0]} AS participant_id, CASE {name} {alias} ELSE {name} END AS name, "
-        f"{_instant(occurred_at) if of in ('cell', 'text') else 'CAST(NULL AS TIMESTAMP)'} AS occurred_at, "
-        f"CASE WHEN {is_talk} THEN {conversation[1]} END AS conversation_id, "
-        f"CASE WHEN {name} = 'question_answered' THEN {question[1]} END AS question_id, "
-        f"{params or _object(members)} AS params",
-    )
-
-
-def _id(column: tuple[str, str]) -> str:
-    return f"regexp_full_match({column[0]}, '[A-Za-z0-9._:@-]{{1,128}}')" if column[1] in _TEXTUAL else "false"
-
-
-def _membership(column: tuple[str, str]) -> str:
-    return f"{column[0]} IN ('subscribed', 'unsubscribed', 'purged', 'one_time')" if column[1] in _TEXTUAL else "false"
-
-
-def _label(column: tuple[str, str]) -> str:
-    text, kind = column
-    return f"length({text}) BETWEEN 1 AND 128 AND {_no_nul(text)}" if kind in _TEXTUAL else "false"
-
-
-def _needed(column: tuple[str, str] | None) -> tuple[str, str]:
-    """Whether a param that an event asks for is good beyond doubt, and its text."""
-    if column is None or column[1] not in _TEXTUAL:
-        return "false", "CAST(NULL AS VARCHAR)"
-    return f"coalesce(length({column[0]}) BETWEEN 1 AND 128, false)", column[0]
-
-
-def _attribute(attribute: Attribute, column: str, kind: str) -> tuple[str, str]:
-    """Whether a value that is not NULL is good beyond doubt, and its JSON."""
-    of = attribute.column.type
-    if kind == "json":
-        return _json_attribute(attribute, column)
-    is_text = kind in _TEXTUAL
-    if is_text and of == "text":
-        return f"{_no_nul(column)} AND {_finite(column, kind)}", f"CAST(to_json({column}) AS VARCHAR)"
-    if is_text and of == "date":
-        is_shaped = f"regexp_full_match({column}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"
-        good = f"{is_shaped} AND TRY_CAST({column} AS DATE) >= DATE '0001-01-01'"
-        return good, f"'\"' || {column} || '\"'"
-    if is_text and of == "datetime":
-        instant = _instant(column)
-        return (
-            f"{_is_instant(column)} AND {instant} >= TIMESTAMP '1000-01-01'",
-            f"'\"' || strftime({instant}, '%Y-%m-%dT%H:%M:%S.%fZ') || '\"'",
-        )
-    if is_text and of == "number":
-        return _is_number(column), column
-    if is_text and of == "boolean":
-        return f"lower({column}) IN ('true', 'false')", f"lower({column})"
-    if is_text and of == "choice":
-        # A label that reads like a code is that label.
-        code = _looked_up(column, {**_codes(attribute), **_labels(attribute)})
-        return f"{code} IS NOT NULL", code
-    if kind == "boolean" and of in ("boolean", "text"):
-        value = f"CAST({column} AS VARCHAR)"
-        return "true", value if of == "boolean" else f"CAST(to_json({value}) AS VARCHAR)"
-    return "false", "CAST(NULL AS VARCHAR)"
-
-
-def _json_attribute(attribute: Attribute, column: str) -> tuple[str, str]:
-    is_text, text = f"json_type({column}) = 'VARCHAR'", f"({column} ->> '$')"
-    match attribute.column.type:
-        case "text" | "date" | "datetime":
-            good, value = _attribute(attribute, text, "text")
-            return f"{is_text} AND {good}", value
-        case "number":
-            return f"json_type({column}) IN ('UBIGINT', 'BIGINT', 'DOUBLE')", f"CAST({column} AS VARCHAR)"
-        case "boolean":
-            return f"json_type({column}) = 'BOOLEAN'", f"CAST({column} AS VARCHAR)"
-        case "choice":
-            is_whole = f"json_type({column}) IN ('UBIGINT', 'BIGINT')"
-            label, code = _looked_up(text, _labels(attribute)), _looked_up(text, _codes(attribute))
-            found = f"CASE WHEN {is_text} THEN {label} WHEN {is_whole} THEN {code} END"
-            return f"{found} IS NOT NULL", found
-    return "false", "CAST(NULL AS VARCHAR)"
-
-
-def _codes(attribute: Attribute) -> dict[str, int]:
-    return {str(choice.code): choice.code for choice in attribute.choices}
-
-
-def _labels(attribute: Attribute) -> dict[str, int]:
-    return {choice.label: choice.code for choice in attribute.choices}
-
-
-def _looked_up(column: str, codes: Mapping[str, int]) -> str:
-    words = " ".join(f"WHEN {_quoted(text)} THEN '{code}'" for text, code in codes.items() if "\0" not in text)
-    return f"CASE {column} {words} END"
-
-
-def _param(name: str, column: str, kind: str) -> tuple[str, str]:
-    text = f"CAST(to_json({column}) AS VARCHAR)"
-    if kind == "boolean":
-        return "true", f"CAST({column} AS VARCHAR)"
-    if kind not in _TEXTUAL:
-        return "false", "CAST(NULL AS VARCHAR)"
-    if kind == "text" or name in _TEXTS:
-        return _no_nul(column), text
-    is_number = (
-        f"regexp_full_match({column}, '{_WHOLE}') "
-        f"OR (regexp_full_match({column}, '{_DECIMAL}') AND {_shows_itself(column)})"
-    )
-    good = f"{_no_nul(column)} AND {column} NOT IN ({', '.join(map(_quoted, _NOT_FINITE))})"
-    return good, f"CASE WHEN {is_number} OR {column} IN ('true', 'false') THEN {column} ELSE {text} END"
-
-
-def _finite(column: str, kind: str) -> str:
-    return f"{column} NOT IN ('inf', '-inf')" if kind == "digits" else "true"
-
-
-def _is_number(column: str) -> str:
-    """Whether a text is a number that a double keeps digit by digit: fifteen of them fit into every double."""
-    is_shaped = f"regexp_full_match({column}, '-?(0|[1-9][0-9]{{0,14}})(\\.[0-9]+)?')"
-    return f"{is_shaped} AND (length({column}) <= 15 OR {_shows_itself(column)})"
-
-
-def _shows_itself(column: str) -> str:
-    return f"CAST(TRY_CAST({column} AS DOUBLE) AS VARCHAR) = {column}"
-
-
-def _is_instant(column: str) -> str:
-    instant = _instant(column)
-    return (
-        f"regexp_full_match({column}, '{_INSTANT}') AND "
-        f"{instant} BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
-    )
-
-
-def _instant(column: str) -> str:
-    """The UTC TIMESTAMP of a text that matches _INSTANT. A cast of the whole text would pass over the offset."""
-    minutes = f"(CAST({column}[-5:-4] AS INTEGER) * 60 + CAST({column}[-2:] AS INTEGER))"
-    sign = f"CASE WHEN {column}[-6:-6] = '-' THEN 1 ELSE -1 END"
-    return (
-        f"CASE WHEN {column}[-1:] = 'Z' THEN TRY_CAST({column}[:-2] AS TIMESTAMP) "
-        f"WHEN regexp_full_match({column}, '{_INSTANT}') "
-        f"THEN TRY_CAST({column}[:-7] AS TIMESTAMP) + to_minutes({sign} * {minutes}) END"
-    )
-
-
-def _null_or(column: str, good: str) -> str:
-    return f"{column} IS NULL OR ({good})"
-
-
-def _no_nul(column: str) -> str:
-    return f"NOT contains({column}, chr(0))"
-
-
-def _object(members: list[tuple[str, str, str]]) -> str:
-    """A flat JSON object of the members that are not NULL."""
-    if not members:
-        return "'{}'"
-    parts = ", ".join(
-        f"CASE WHEN {column} IS NOT NULL THEN {_quoted(json.dumps(name, ensure_ascii=False) + ':')} || {value} END"
-        for name, column, value in members
-    )
-    return f"'{{' || concat_ws(',', {parts}) || '}}'"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

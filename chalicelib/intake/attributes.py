@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -9,15 +10,15 @@ from pydantic import Field, StringConstraints
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Attribute, AttributeType, Catalog
-from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound, conflict
+from chalicelib.base.errors import Conflict, Fault, NotFound, conflict
 from chalicelib.base.services import Services
 from chalicelib.base.table import Choice
 from chalicelib.datasets import participants
-from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit
+from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Attributes")
 MAX_ATTRIBUTES = 2000
-MAX_CHOICES = 100
+MAX_CHOICES = 1000
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
@@ -30,17 +31,24 @@ class ChoiceBody(Body):
     """One choice of a choice attribute."""
 
     code: Annotated[int, Field(ge=-(2**31), lt=2**31)]
+    """What is stored and written with `values: codes`."""
     label: Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
+    """What people read."""
     missing: bool = False
+    """Whether it is a user-missing value: refused, not asked."""
 
 
 class AttributeBody(Body):
     """What `PUT /v1/attributes/{name}` takes."""
 
     label: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """What people read; by default the name."""
     type: AttributeType
+    """What its values are; it does not change once there is data."""
     choices: Annotated[list[ChoiceBody], Field(max_length=MAX_CHOICES)] = []
+    """The choices of a choice attribute."""
     multiple: bool = False
+    """Whether a participant may have several choices."""
 
 
 def catalog(services: Services, domain: str) -> Catalog:
@@ -101,7 +109,9 @@ def _choice_shown(choice: Choice) -> dict[str, Any]:
     return {"code": choice.code, "label": choice.label, **({"missing": True} if choice.missing else {})}
 
 
-@ROUTES.add("GET", "/v1/attributes", ANY, "List profile attributes", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/attributes", ANY, "List profile attributes", answer="Page[intake.Attribute]", query=("limit", "cursor")
+)
 def list_attributes(call: Call) -> Answer:
     """The domain's attributes by name; fewer than `limit` where more would be past what an answer may hold."""
     limit, after = page_limit(call), page_cursor(call)
@@ -112,22 +122,43 @@ def list_attributes(call: Call) -> Answer:
     )
 
 
-@ROUTES.add("GET", "/v1/attributes/{name}", ANY, "Read a profile attribute")
-def read_attribute(call: Call) -> Answer:
-    """One attribute, by its exact name."""
+def _attribute_asked(call: Call) -> Attribute:
     attribute = catalog(call.services, call.domain).attributes.get(call.path["name"])
     if attribute is None:
         raise NotFound
-    return Answer(200, shown(attribute))
+    return attribute
 
 
-@ROUTES.add("PUT", "/v1/attributes/{name}", ADMIN, "Define a profile attribute", body=AttributeBody)
+@ROUTES.add(
+    "GET", "/v1/attributes/{name}", ANY, "Read a profile attribute", answer="intake.Attribute", find=_attribute_asked
+)
+def read_attribute(call: Call) -> Answer:
+    """One attribute, by its exact name."""
+    return Answer(200, shown(call.found))
+
+
+def _read(call: Call, value: Any) -> AttributeBody:
+    def further(given: dict[str, Any]) -> list[Fault]:
+        none: dict[str, Any] = {} if "choices" in value else {"choices": []}
+        return [*_name_faults(call.path["name"]), *_faults(none | given)]
+
+    return validated(AttributeBody, value, further)
+
+
+@ROUTES.add(
+    "PUT",
+    "/v1/attributes/{name}",
+    ADMIN,
+    "Define a profile attribute",
+    answer="intake.Attribute",
+    more={201: "intake.Attribute"},
+    refuses=(409,),
+    body=AttributeBody,
+    read=_read,
+)
 def define_attribute(call: Call) -> Answer:
     """Define the attribute, or replace its definition: 201 when it is new."""
     name, body = call.path["name"], call.body
-    faults = [*_name_faults(name), *_faults(body)]
-    if faults:
-        raise Invalid(faults)
     for _ in range(5):
         known = catalog(call.services, call.domain)
         before = _before(known, name)
@@ -139,7 +170,16 @@ def define_attribute(call: Call) -> Answer:
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
 
-@ROUTES.add("DELETE", "/v1/attributes/{name}", ADMIN, "Delete a profile attribute", status=204)
+@ROUTES.add(
+    "DELETE",
+    "/v1/attributes/{name}",
+    ADMIN,
+    "Delete a profile attribute",
+    answer=None,
+    refuses=(409,),
+    find=_attribute_asked,
+    status=204,
+)
 def delete_attribute(call: Call) -> Answer:
     """The attribute and its values leave every later export."""
     for _ in range(5):
@@ -163,32 +203,37 @@ def _name_faults(name: str) -> list[Fault]:
     return []
 
 
-def _faults(body: AttributeBody) -> list[Fault]:
-    if body.type != "choice":
-        faults = []
-        if body.choices:
-            faults.append(Fault("/choices", "not_available", "only a choice attribute has choices"))
-        if body.multiple:
-            faults.append(Fault("/multiple", "not_available", "only a choice attribute can be multiple"))
-        return faults
-    if not body.choices:
+def _faults(given: Mapping[str, Any]) -> list[Fault]:
+    """What its members say against each other."""
+    if given.get("type") != "choice":
+        alone = [
+            ("choices", "only a choice attribute has choices"),
+            ("multiple", "only a choice attribute can be multiple"),
+        ]
+        refused = [(name, detail) for name, detail in alone if given.get(name) and "type" in given]
+        return [Fault(f"/{name}", "not_available", detail, {"type": given["type"]}) for name, detail in refused]
+    if "choices" not in given:
+        return []
+    if not given["choices"]:
         params = {"min": 1, "max": MAX_CHOICES}
         return [Fault("/choices", "empty", f"a choice attribute has 1 to {MAX_CHOICES} choices", params)]
+    return _choice_faults(given["choices"], given.get("multiple", False))
+
+
+def _choice_faults(choices: Sequence[Mapping[str, Any] | None], multiple: bool) -> list[Fault]:
     faults = []
-    if sum(len(choice.label.encode()) for choice in body.choices) > MAX_CHOICES_BYTES:
+    if sum(len(choice.get("label", "").encode()) for choice in choices if choice) > MAX_CHOICES_BYTES:
         detail = f"the labels are past {MAX_CHOICES_BYTES} bytes together"
         faults.append(Fault("/choices", "too_large", detail, {"max": MAX_CHOICES_BYTES}))
-    codes: set[int] = set()
-    labels: set[str] = set()
-    for n, choice in enumerate(body.choices):
-        if choice.code in codes:
-            faults.append(Fault(f"/choices/{n}/code", "duplicate", "is the code of an earlier choice"))
-        if choice.label in labels:
-            faults.append(Fault(f"/choices/{n}/label", "duplicate", "is the label of an earlier choice"))
-        if body.multiple and ";" in choice.label:
+    seen: dict[str, set[Any]] = {"code": set(), "label": set()}
+    for n, choice in enumerate(choices):
+        given = choice or {}
+        for name, earlier in seen.items():
+            if name in given and given[name] in earlier:
+                faults.append(Fault(f"/choices/{n}/{name}", "duplicate", f"is the {name} of an earlier choice"))
+            earlier.add(given.get(name))
+        if multiple and ";" in given.get("label", ""):
             faults.append(Fault(f"/choices/{n}/label", "malformed", "a label of a multiple choice has no ;"))
-        codes.add(choice.code)
-        labels.add(choice.label)
     return faults
 
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from chalicelib.base import instants, patterns
+from chalicelib.base import instants, patterns, sizes
 from chalicelib.base.errors import Code, Fault, faulty
 from chalicelib.datasets import codes
 from chalicelib.intake import batches
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Events")
 
 PARTICIPATION = frozenset(
     {
@@ -34,6 +34,8 @@ def _flat(value: object) -> object:
         raise faulty("wrong_type", detail, expected=["text", "number", "boolean", "null"])
     if isinstance(value, float) and not math.isfinite(value):
         raise faulty("out_of_range", "must be a finite number")
+    if isinstance(value, str):
+        sizes.check_text(value)
     return value
 
 
@@ -45,26 +47,44 @@ class EventRow(Body):
     """One event as reported."""
 
     event_id: Label
+    """The caller's own id of the event: the same id twice counts once."""
     participant_id: batches.ParticipantId
+    """To whom it happened."""
     name: Label
+    """What happened."""
     occurred_at: batches.Instant
+    """When."""
     params: dict[str, Scalar] = Field(default_factory=dict)
+    """What is known of it: a flat object."""
 
 
 class EventsBody(Body):
     """What `POST /v1/events` takes."""
 
     events: Annotated[list[EventRow], Field(max_length=batches.MAX_ITEMS)]
+    """At most 1,000."""
 
 
-@ROUTES.add("POST", "/v1/events", INGEST, "Report events", body=EventsBody, raw=True, status=202,
-            creates="stored")  # fmt: skip
+def _read(_: Call, value: Any) -> list[EventRow]:
+    return batches.read(value, "events", EventRow, check)
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/events",
+    INGEST,
+    "Report events",
+    answer="intake.Accepted",
+    body=EventsBody,
+    read=_read,
+    status=202,
+    creates="stored",
+)
 def report_events(call: Call) -> Answer:
     """Accept a batch of events: durable when answered, or refused whole."""
-    rows = batches.read(call.body, "events", EventRow, check)
-    if rows:
-        accept(call.services, call.domain, "events", call.seed.ulid(), [stored(row) for row in rows])
-    return Answer(202, {"accepted": len(rows)})
+    if call.body:
+        accept(call.services, call.domain, "events", call.seed.ulid(), [stored(row) for row in call.body])
+    return Answer(202, {"accepted": len(call.body)})
 
 
 def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
@@ -78,6 +98,10 @@ def check(item: Mapping[str, Any], at: str) -> Sequence[Fault]:
         for key, value in params.items()
         if "\0" in key or (isinstance(value, str) and "\0" in value)
     ]
+    if len(params) > sizes.MOST_PARAMS:
+        detail = f"holds {len(params)} params; an event has at most {sizes.MOST_PARAMS}"
+        faults.append(Fault(f"{at}/params", "too_many", detail, {"max": sizes.MOST_PARAMS, "count": len(params)}))
+    faults += sizes.row_faults(item, at)
     if isinstance(name, str) and name in PARTICIPATION:
         faults += _needed(params, at, "conversation_id", (str,))
         if name == "question_answered":

@@ -3,23 +3,35 @@
 from datetime import timedelta
 
 from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import instants
+from chalicelib.base import due, instants
 from chalicelib.base.errors import NotFound
 from chalicelib.base.services import Services
 from chalicelib.intake import batches
 from chalicelib.lake import accept, known
 from chalicelib.web.http import INGEST, Answer, Call, Routes
 
-ROUTES = Routes()
+ROUTES = Routes("Participants")
 
 
-@ROUTES.add("DELETE", "/v1/participants/{participant_id}/personal-data", INGEST, "Purge a participant", status=204)
+def _participant_id(call: Call) -> str:
+    if not batches.is_participant_id(call.path["participant_id"]):
+        raise NotFound
+    return call.path["participant_id"]
+
+
+@ROUTES.add(
+    "DELETE",
+    "/v1/participants/{participant_id}/personal-data",
+    INGEST,
+    "Purge a participant",
+    answer=None,
+    refuses=(404,),
+    find=_participant_id,
+    status=204,
+)
 def purge_participant(call: Call) -> Answer:
     """Make the participant purged for good; 404 for an id never seen, 204 as often as it is asked."""
-    participant_id = call.path["participant_id"]
-    if not batches.is_participant_id(participant_id):
-        raise NotFound
-    purge(call, participant_id)
+    purge(call, call.found)
     return Answer(204)
 
 
@@ -31,8 +43,8 @@ def purge(call: Call, participant_id: str) -> None:
         if not known.is_known(services, domain, participant_id):
             raise NotFound
         now = instants.text(services.now())
-        due = {"due_kind": "purge", "due_at": now, "domain": domain}
-        noted = {"pk": place[0], "sk": place[1], "at": now, "key_id": call.principal.key_id, **due}
+        mark = {**due.at("purge", now), "domain": domain}
+        noted = {"pk": place[0], "sk": place[1], "at": now, "key_id": call.principal.key_id, **mark}
         audit = audited(call.domain, call.seed.ulid(), at=now, action="purge", key_id=call.principal.key_id, count=1)
         services.store.transact([Write(put=noted, when=Attr("pk").not_exists()), Write(put=audit)])
     # Also when it is asked again: whatever went wrong the first time, the lake is looked at now.

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.aws.store import Attr, Write
 from chalicelib.base.packing import packed, unpacked
 from chalicelib.base.services import Services
 from chalicelib.exports import config
 from chalicelib.files.spss_rules import NOTHING, Promise
+from chalicelib.runs.row import Run
 
 # An item of the table holds 400 kB. What does not fit is chosen from the data of each run, which says so.
 MAX_BYTES = 350_000
@@ -36,35 +37,34 @@ def place(domain: str, export_id: str) -> tuple[str, str]:
     return f"dictionary/{domain}/{export_id}", "spss"
 
 
-def read(services: Services, run: Item) -> Kept:
+def read(services: Services, run: Run) -> Kept:
     """What the run's export has promised; nothing for a run without one, or of another dataset than it has now."""
-    if run["export_id"] is None:
+    if run.export_id is None:
         return Kept()
-    domain, export_id = run["domain"], run["export_id"]
+    domain, export_id = run.domain, run.export_id
     export = services.store.get(*config.place(domain, export_id))
     item = services.store.get(*place(domain, export_id))
-    if export is None or config.config_of(export)["dataset"] != config.config_of(run)["dataset"]:
+    if export is None or config.config_of(export)["dataset"] != run.config.dataset:
         return Kept()
     if item is None:
         return Kept(config=export["config"])
     return Kept(promise_of(item["variables"]), item["variables"], export["config"])
 
 
-def writes(run: Item, kept: Kept, promise: Promise) -> list[Write]:
+def writes(run: Run, kept: Kept, promise: Promise) -> list[Write]:
     """What to write with the run's commit, under the condition that the export and its promise are as they were."""
-    if kept.config is None or promise == kept.promise:
+    if run.export_id is None or kept.config is None or promise == kept.promise:
         return []
     text = stored(promise)
     if len(text) > MAX_BYTES:
         return []
-    export_id = run["export_id"]
-    pk, sk = place(run["domain"], export_id)
+    pk, sk = place(run.domain, run.export_id)
     unchanged = Attr("pk").not_exists() if kept.stored is None else Attr("variables").eq(kept.stored)
     return [
         Write(put={"pk": pk, "sk": sk, "variables": text}, when=unchanged),
         # A condition alone; to set what is there needs no further permission.
         Write(
-            update=config.place(run["domain"], export_id),
+            update=config.place(run.domain, run.export_id),
             set={"config": kept.config},
             when=Attr("config").eq(kept.config),
         ),

@@ -1,6 +1,5 @@
 """Download links of our own: unguessable, expiring, revocable; each click leads to a fresh short-lived URL."""
 
-import json
 import re
 import unicodedata
 from datetime import datetime
@@ -11,18 +10,28 @@ from chalicelib.base.errors import Conflict, Gone, NotFound
 from chalicelib.base.expiring import link, read
 from chalicelib.base.services import Services
 from chalicelib.imports import imports
+from chalicelib.runs import row
 from chalicelib.web.http import Answer, Call, Routes
 
 __all__ = ["ROUTES", "disposition", "download", "file_name", "link", "read"]
 
-ROUTES = Routes()
+ROUTES = Routes("Downloads")
 # Long enough to resume a large file on a slow line; the bucket's policy allows no more.
 CLICK_SECONDS = 3600
 MOST_SLUG_BYTES = 200
 GONE = "This link has expired or was revoked. Run the export again for a new one."
 
 
-@ROUTES.add("GET", "/d/{token}", None, "Download a file", status=302)
+@ROUTES.add(
+    "GET",
+    "/d/{token}",
+    None,
+    "Download a file",
+    answer=None,
+    refuses=(404, 409, 410),
+    headers=("Location",),
+    status=302,
+)
 def download(call: Call) -> Answer:
     """A redirect to a short-lived URL of the file, on each click; 410 once expired or revoked.
 
@@ -40,7 +49,7 @@ def download(call: Call) -> Answer:
     return Answer(302, None, {"Location": url, "Referrer-Policy": "no-referrer"})
 
 
-@ROUTES.add("HEAD", "/d/{token}", None, "Ask about a file")
+@ROUTES.add("HEAD", "/d/{token}", None, "Ask about a file", answer=None, refuses=(404, 409, 410), refusal=None)
 def ask(call: Call) -> Answer:
     """What a download would bring: its type, size and name. Refused as the download would be."""
     file, _ = _linked(call)
@@ -65,13 +74,14 @@ def _linked(call: Call) -> tuple[dict[str, Any], datetime]:
 
 def _file(services: Services, domain: str, run_id: str) -> dict[str, Any] | None:
     """Key, name and media type of a completed run's file; None when there is none any more."""
-    run = services.store.get(f"run/{domain}/{run_id}", "run")
+    run = row.find(services, domain, run_id)
     if run is None:
         raise NotFound
-    if run["status"] in ("pending", "processing"):
+    if not run.has_ended:
         raise Conflict("The file is still being made.", headers={"Retry-After": "10"})
-    found: dict[str, Any] | None = json.loads(run["file"]) if run["status"] == "completed" else None
-    return found
+    if run.status != "completed" or run.file is None:
+        return None
+    return {"key": run.file.key, "name": run.file.name, "media_type": run.file.media_type}
 
 
 def disposition(name: str) -> str:

@@ -5,28 +5,29 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
 from chalicelib.exports.config import place
+from chalicelib.runs.row import Run
 
 
-def warnings(services: Services, run: Item, columns: Sequence[Column]) -> list[str]:
+def warnings(services: Services, run: Run, columns: Sequence[Column]) -> list[str]:
     """What came, went or changed its type since the export's last completed run with the same configuration."""
-    if run["export_id"] is None:
+    if run.export_id is None:
         return []
-    item = services.store.get(*place(run["domain"], run["export_id"])) or {}
+    item = services.store.get(*place(run.domain, run.export_id)) or {}
     last = json.loads(item.get("last_file", "null"))
     if last is None or last["of"] != _mark(run):
         return []
     return compared(last["columns"], {column.name: column.type for column in columns})
 
 
-def remember(services: Services, run: Item, columns: Sequence[Column]) -> None:
+def remember(services: Services, run: Run, columns: Sequence[Column]) -> None:
     """Keep the columns of a completed run's file for the next one."""
-    if run["export_id"] is not None:
+    if run.export_id is not None:
         last = json.dumps({"of": _mark(run), "columns": {column.name: column.type for column in columns}})
-        services.store.update(place(run["domain"], run["export_id"]), {"last_file": last}, when=Attr("pk").exists())
+        services.store.update(place(run.domain, run.export_id), {"last_file": last}, when=Attr("pk").exists())
 
 
 def compared(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -43,7 +44,6 @@ def compared(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [*gone, *new, *other]
 
 
-def _mark(run: Item) -> str:
+def _mark(run: Run) -> str:
     # The dataset alone decides which columns there are; a new title is no drift.
-    dataset = json.loads(run["config"])["dataset"]
-    return hashlib.sha256(json.dumps(dataset, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(run.config.dataset, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,18 +1,16 @@
 """After a purge: the files of runs that began before it, which may hold the participant's data, are erased."""
 
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from chalicelib import kinds
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
 from chalicelib.datasets import participants
 from chalicelib.imports import imports
 from chalicelib.intake import purge
-from chalicelib.runs import runs
+from chalicelib.runs import life, row, slots
+from chalicelib.runs.row import Run
 
 AGAIN = timedelta(minutes=10)
 # No function runs for so long.
@@ -29,17 +27,17 @@ def erase_files(services: Services, domain: str) -> None:
     last = max(item["at"] for item in purges)
     erased, is_done = 0, True
     for run_id in _runs_with_files(services, domain):
-        run = services.store.get(*runs.place(domain, run_id))
-        if run is None or run.get("started_at", last) > last:
+        run = row.find(services, domain, run_id)
+        if run is None or (run.started_at or last) > last:
             continue
         if _may_yet_write(services, run):
             is_done = False
-        elif run["status"] != "completed":
+        elif run.status != "completed":
             # What attempts have left of which none counted.
-            services.bucket.erase(runs.files(domain, run_id))
+            services.bucket.erase(run.files)
             erased += 1
         elif is_personal(run):
-            runs.expire(services, domain, run)
+            life.expire(services, run)
             erased += 1
     is_done = is_done and not _is_reading(services, domain, last)
     is_done = imports.forget_rejected(services, domain, last) and is_done
@@ -52,16 +50,16 @@ def erase_files(services: Services, domain: str) -> None:
     telemetry.record("files erased after a purge", domain=domain, count=erased)
 
 
-def is_personal(run: Mapping[str, Any]) -> bool:
+def is_personal(run: Run) -> bool:
     """Whether the run's file may hold an e-mail address or profile attributes."""
-    dataset = json.loads(run["config"])["dataset"]
-    return kinds.KINDS[dataset["kind"]].personal and not set(json.loads(run["file"])["columns"]) <= HARMLESS
+    columns = set(run.file.columns) if run.file else set()
+    return kinds.KINDS[run.config.dataset["kind"]].personal and not columns <= HARMLESS
 
 
-def _may_yet_write(services: Services, run: Item) -> bool:
+def _may_yet_write(services: Services, run: Run) -> bool:
     """Whether the run has not ended, or has and its worker may not know of it yet."""
-    is_leased = run["status"] == "canceled" and run.get("lease_until", "") > instants.text(services.now())
-    return not runs.ended(run) or run.get("due_kind") == "announce" or is_leased
+    is_leased = run.status == "canceled" and (run.lease_until or "") > instants.text(services.now())
+    return not run.has_ended or run.is_to_announce or is_leased
 
 
 def _abandon_uploads(services: Services, domain: str, last: datetime) -> bool:
@@ -78,15 +76,14 @@ def _runs_with_files(services: Services, domain: str) -> list[str]:
 
 def _is_reading(services: Services, domain: str, last: str) -> bool:
     """Whether a run that began before the purge has yet to write its file."""
-    held = sorted((services.store.get(f"slots/{domain}", "slots") or {}).get("held", ()))
-    found = services.store.get_many([runs.place(domain, run_id) for run_id in held])
-    return any(run is not None and run["status"] == "processing" and run["started_at"] <= last for run in found)
+    found = row.find_many(services, domain, slots.held(services, domain))
+    return any(run is not None and run.status == "processing" and (run.started_at or "") <= last for run in found)
 
 
 def _settle(services: Services, item: Item, *, is_done: bool) -> None:
     place = (item["pk"], item["sk"])
     unchanged = Attr("due_at").eq(item["due_at"])
     if is_done:
-        services.store.update(place, remove=("due_kind", "due_at"), when=unchanged)
+        services.store.update(place, remove=due.MARKS, when=unchanged)
     else:
         services.store.update(place, {"due_at": instants.text(services.now() + AGAIN)}, when=unchanged)

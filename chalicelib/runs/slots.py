@@ -1,16 +1,43 @@
 """Ten runs of a domain at once: further ones wait, and one domain's burst never stands in another's way."""
 
 from chalicelib.aws.store import Attr, Item
+from chalicelib.base import messages
 from chalicelib.base.errors import TooMany
 from chalicelib.base.services import Services
+from chalicelib.runs import row
 
 AT_ONCE = 10
 MAX_WAITING = 500
 
 
+def _slots(domain: str) -> tuple[str, str]:
+    """Where the set of the runs that have a slot is."""
+    return f"slots/{domain}", "slots"
+
+
+def waiting(domain: str, run_id: str) -> Item:
+    """The item that says that a run waits, in the order of the ids: the oldest first."""
+    return {"pk": f"waiting/{domain}", "sk": run_id}
+
+
+def wait_no_more(services: Services, domain: str, run_id: str) -> None:
+    """The run waits no more: it was taken, or it has ended."""
+    item = waiting(domain, run_id)
+    services.store.delete(item["pk"], item["sk"])
+
+
+def _waiting(services: Services, domain: str, most: int) -> list[str]:
+    return [item["sk"] for item in services.store.query(f"waiting/{domain}", limit=most)]
+
+
+def held(services: Services, domain: str) -> list[str]:
+    """The ids of the runs that have a slot."""
+    return sorted((services.store.get(*_slots(domain)) or {}).get("held", ()))
+
+
 def check_room(services: Services, domain: str) -> None:
     """TooMany when so many runs of the domain wait already that another one may not."""
-    if len(services.store.query(f"waiting/{domain}", limit=MAX_WAITING)) >= MAX_WAITING:
+    if len(_waiting(services, domain, MAX_WAITING)) >= MAX_WAITING:
         raise TooMany(f"{MAX_WAITING} runs of this domain wait already.", retry_after=60)
 
 
@@ -19,37 +46,30 @@ def admit(services: Services, domain: str, run_id: str) -> bool:
 
     A run that has a slot is sent again: a message may have been lost, and one too many is harmless.
     """
-    place = (f"slots/{domain}", "slots")
     room = Attr("held").not_exists() | Attr("held").size().lt(AT_ONCE) | Attr("held").contains(run_id)
-    if not services.store.add_to_set(place, "held", run_id, when=room):
+    if not services.store.add_to_set(_slots(domain), "held", run_id, when=room):
         return False
-    if not _goes_on(services.store.get(f"run/{domain}/{run_id}", "run")):
+    run = row.find(services, domain, run_id)
+    if run is None or run.has_ended:
         # It ended since it was looked at, and may have given its slot back before we took this one.
         release(services, domain, run_id)
         return True
-    services.runs_queue.send({"domain": domain, "run_id": run_id}, group=domain)
+    services.runs_queue.send(messages.CarryOut(domain=domain, run_id=run_id).sent(), group=domain)
     return True
 
 
 def release(services: Services, domain: str, run_id: str) -> None:
     """Give the slot of an ended run back, and admit those that waited for one, the oldest first."""
-    place = (f"slots/{domain}", "slots")
-    services.store.take_from_set(place, "held", run_id)
-    held = (services.store.get(*place) or {}).get("held", ())
-    for waiting in services.store.query(f"waiting/{domain}", limit=2 * AT_ONCE):
-        waits = waiting["sk"] != run_id and waiting["sk"] not in held
-        if waits and not admit(services, domain, waiting["sk"]):
+    services.store.take_from_set(_slots(domain), "held", run_id)
+    taken = held(services, domain)
+    for waits in _waiting(services, domain, 2 * AT_ONCE):
+        if waits != run_id and waits not in taken and not admit(services, domain, waits):
             return
 
 
 def reclaim(services: Services, domain: str) -> None:
     """Release the slots of runs that ended without giving theirs back."""
-    held = sorted((services.store.get(f"slots/{domain}", "slots") or {}).get("held", ()))
-    runs = services.store.get_many([(f"run/{domain}/{run_id}", "run") for run_id in held])
-    for run_id, run in zip(held, runs, strict=True):
-        if not _goes_on(run):
+    taken = held(services, domain)
+    for run_id, run in zip(taken, row.find_many(services, domain, taken), strict=True):
+        if run is None or run.has_ended:
             release(services, domain, run_id)
-
-
-def _goes_on(run: Item | None) -> bool:
-    return run is not None and run["status"] in ("pending", "processing")

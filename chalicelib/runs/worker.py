@@ -3,33 +3,26 @@
 import errno
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import kinds
 from chalicelib.aws.bucket import Upload
-from chalicelib.aws.store import Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import instants, leases, telemetry
+from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
-from chalicelib.exports.config import config_of
 from chalicelib.files import codebook
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
 from chalicelib.lake import views
-from chalicelib.runs import announce, dictionaries, downloads, drift, runs, slots
+from chalicelib.runs import announce, dictionaries, downloads, drift, life, row, slots
+from chalicelib.runs.row import Failure, File, Progress, Run
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-
-class Superseded(Exception):
-    """The run is ours no more: it was canceled, or our lease ran out and another worker has it."""
 
 
 class Unfinishable(Exception):
@@ -37,8 +30,7 @@ class Unfinishable(Exception):
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code)
-        self.code = code
-        self.detail = detail
+        self.failure = Failure(code, detail)
 
 
 # How often a run's file is written, when other runs of its export were completed meanwhile with wider texts.
@@ -51,27 +43,27 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
     An attempt that failed in a way that another may not gives its lease back, and the sweeper sends the run again: an
     error raised here would only make Lambda slow down everybody's runs. Raises when not even that can be written.
     """
-    run = runs.lease(services, domain, run_id, owner)
+    run = life.lease(services, domain, run_id, owner)
     if run is None:
         # It may have been given a slot at the very moment that it ended.
         settle(services, domain, run_id)
         return
-    log = {"domain": domain, "run_id": run_id, "fence": run["fence"]}
+    log = {"domain": domain, "run_id": run_id, "fence": run.fence}
     telemetry.record("run started", **log)
     try:
-        if run["fence"] > runs.MAX_ATTEMPTS:
+        if run.fence > life.MAX_ATTEMPTS:
             raise Unfinishable("worker_lost", "The run's workers stopped before the end several times. Run it again; "
                                "if that fails too, choose fewer columns or members.")  # fmt: skip
         outcome = _attempt(services, run)
     except Superseded:
-        services.bucket.erase(f"{runs.files(domain, run_id)}{run['fence']}/")
+        services.bucket.erase(run.attempted_files)
         outcome = "superseded"
     except Unfinishable as reason:
-        outcome = "failed" if runs.fail(services, run, reason.code, reason.detail) else "superseded"
+        outcome = "failed" if life.fail(services, run, reason.failure) else "superseded"
     except Exception as error:  # noqa: BLE001 (whatever it was: another attempt follows, up to so many)
         telemetry.alarm("run attempt failed", **log, **telemetry.failure(error))
         telemetry.count("AttemptsFailed")
-        runs.give_back(services, run)
+        leases.give_back(services, run.lease)
         return
     telemetry.record("run ended", **log, outcome=outcome)
     telemetry.count(f"Runs{outcome.capitalize()}")
@@ -80,15 +72,15 @@ def work(services: Services, domain: str, run_id: str, owner: str) -> None:
 
 def settle(services: Services, domain: str, run_id: str) -> None:
     """What follows the end of a run: its slot goes to the next, and who is to hear of it is told."""
-    run = services.store.get(*runs.place(domain, run_id))
-    if run is None or not runs.ended(run):
+    run = row.find(services, domain, run_id)
+    if run is None or not run.has_ended:
         return
     slots.release(services, domain, run_id)
-    if run.get("due_kind") == "announce":
+    if run.is_to_announce:
         announce.announce(services, run)
 
 
-def _attempt(services: Services, run: Item) -> str:
+def _attempt(services: Services, run: Run) -> str:
     for _ in range(_WRITTEN_ANEW):
         made = _made(services, run)
         if _committed(services, run, made):
@@ -97,27 +89,27 @@ def _attempt(services: Services, run: Item) -> str:
     raise RuntimeError("other runs of the export keep changing what its SPSS files are like")
 
 
-def _made(services: Services, run: Item) -> "Made":
+def _made(services: Services, run: Run) -> "Made":
     beat = Heartbeat(services, run)
-    with services.folder("run") as folder, beat.beating():
+    with services.folder("run") as folder, leases.beating(beat.beat):
         try:
             return _produce(services, run, folder, beat)
         except Exception as error:
-            if beat.superseded.is_set():
+            if beat.beat.is_superseded:
                 raise Superseded from error
             raise _judged(error) from error
 
 
-def _committed(services: Services, run: Item, made: "Made") -> bool:
+def _committed(services: Services, run: Run, made: "Made") -> bool:
     """Complete the run, Superseded when it is ours no more; False when its file must be written anew: another run was
     completed meanwhile, and texts are wider there."""
     kept = made.kept
     while covers(made.promise, kept.promise):
         try:
-            if runs.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+            if life.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
                 return True
             raise Superseded
-        except runs.Moved:
+        except life.Moved:
             kept = dictionaries.read(services, run)
     return False
 
@@ -137,19 +129,18 @@ class Made:
     """What was made: the file's columns, the row of it, the warnings, what was kept from earlier files and is now."""
 
     columns: tuple[Column, ...]
-    file: dict[str, Any]
+    file: File
     warnings: list[str]
     kept: dictionaries.Kept
     promise: Promise
 
 
-def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> Made:
+def _produce(services: Services, run: Run, folder: Path, beat: "Heartbeat") -> Made:
     """Make the run's file under a key that carries our fence: nobody sees it before the commit."""
-    config = config_of(run)
-    domain = run["domain"]
+    domain = run.domain
     beat.at("loading", 5)
     catalog = attributes.catalog(services, domain)
-    job = kinds.job(services, domain, config, instants.parse(run["as_of"]), catalog)
+    job = kinds.job(services, domain, run.config.members, instants.parse(run.as_of), catalog)
     if isinstance(job, kinds.Impossible):
         raise Unfinishable("config_outdated", job.detail)
     views.download(services, domain, job.wanted, folder)
@@ -161,7 +152,7 @@ def _produce(services: Services, run: Item, folder: Path, beat: "Heartbeat") -> 
         _compute(con, job.table)
         rows = _count(con)
         beat.at("writing", 60, rows_total=rows)
-        return _write(services, run, config, job, con, (folder, rows, beat))
+        return _write(services, run, job, con, (folder, rows, beat))
 
 
 def _compute(con: "DuckDBPyConnection", table: Table) -> None:
@@ -175,23 +166,21 @@ def _count(con: "DuckDBPyConnection") -> int:
 
 def _write(
     services: Services,
-    run: Item,
-    config: Mapping[str, Any],
+    run: Run,
     job: "kinds.Job",
     con: "DuckDBPyConnection",
     at: tuple[Path, int, "Heartbeat"],
 ) -> Made:
     folder, rows, beat = at
-    form = FORMATS[config["format"]]
-    options = form.options.model_validate(config["format_options"])
-    name = downloads.file_name(config["title"], run["created_at"], form.extension(options))
-    prefix = f"{runs.files(run['domain'], run['id'])}{run['fence']}/"
+    config = run.config
+    form = FORMATS[config.format]
+    options = options_of(config.format, config.format_options)
+    name = downloads.file_name(config.title, run.created_at, form.extension(options))
     media_type = form.media_type(options)
-    key = f"{prefix}{name}"
-    upload = services.bucket.upload(key, media_type)
+    upload = services.bucket.upload(f"{run.attempted_files}{name}", media_type)
     sink = FileSink(upload, beat)
     try:
-        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config["timezone"], folder, sink)
+        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config.timezone, folder, sink)
         if form.write_alike:
             kept = dictionaries.read(services, run)
             warnings, promise = form.write_alike(*given, kept.promise)
@@ -204,17 +193,19 @@ def _write(
         upload.abort()
         raise
     entries = codebook.entries(job.table.columns)
-    services.bucket.put(f"{prefix}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json")
-    file = {
-        "name": name,
-        "format": config["format"],
-        "bytes": sink.bytes,
-        "rows": rows,
-        "sha256": sink.digest.hexdigest(),
-        "columns": [column.name for column in job.table.columns],
-        "key": key,
-        "media_type": media_type,
-    }
+    services.bucket.put(
+        f"{run.attempted_files}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json"
+    )
+    file = File(
+        name=name,
+        format=config.format,
+        bytes=sink.bytes,
+        rows=rows,
+        sha256=sink.digest.hexdigest(),
+        columns=tuple(column.name for column in job.table.columns),
+        key=upload.key,
+        media_type=media_type,
+    )
     drifted = drift.warnings(services, run, job.table.columns)
     return Made(job.table.columns, file, [*job.warnings, *drifted, *warnings], kept, promise)
 
@@ -230,71 +221,43 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the file."""
-        self.beat.check()
+        self.beat.beat.check()
         self.digest.update(data)
         self.bytes += len(data)
         self.upload.write(data)
 
 
 class Heartbeat:
-    """Renews the lease and tells the progress while an attempt runs; notices when the run is ours no more.
+    """An attempt's beat: it keeps the lease and tells the progress, and stops the work once the run is ours no more.
 
     A query that computes then is interrupted, and a writer stops at its next bytes, so that a cancelled run stops
     within a heartbeat.
     """
 
-    def __init__(self, services: Services, run: Item) -> None:
-        self.services = services
-        self.run = run
-        self.superseded = threading.Event()
-        self._progress: dict[str, Any] = {}
+    def __init__(self, services: Services, run: Run) -> None:
+        self.beat = leases.Beat(services, run.lease, self._progress_now, self._interrupt)
+        self._progress = Progress()
         self._con: DuckDBPyConnection | None = None
-        self._stop = threading.Event()
 
     def at(self, phase: str, percent: int, **rows: int) -> None:
         """The attempt has come to a phase; Superseded when it is ours no more."""
-        self._progress = {**self._progress, "phase": phase, "percent": percent, **rows}
-        self._renew()
-        self.check()
+        self._progress = replace(self._progress, phase=phase, percent=percent, **rows)
+        self.beat.renew()
+        self.beat.check()
 
     def watch(self, con: "DuckDBPyConnection") -> None:
         """The connection whose query to interrupt."""
         self._con = con
 
-    def check(self) -> None:
-        """Superseded when the run is known to be ours no more."""
-        if self.superseded.is_set():
-            raise Superseded
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Renew in the background for as long as the context lasts."""
-        thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(self.services.settings.heartbeat_seconds):
-            try:
-                self._renew()
-            except Exception as error:  # noqa: BLE001 (one missed beat is no end; the lease outlasts several)
-                telemetry.alarm("heartbeat failed", run_id=self.run["id"], **telemetry.failure(error))
-
-    def _renew(self) -> None:
-        if not runs.renew(self.services, self.run, self._progress_now()):
-            self.superseded.set()
-            if self._con is not None and self._progress.get("phase") == "computing":
-                # Not while it writes: an aborted COPY can lock DuckDB up (see stream).
-                self._con.interrupt()
+    def _interrupt(self) -> None:
+        if self._con is not None and self._progress.phase == "computing":
+            # Not while it writes: an aborted COPY can lock DuckDB up (see files/pipe).
+            self._con.interrupt()
 
     def _progress_now(self) -> dict[str, Any]:
-        progress = dict(self._progress)
-        if progress.get("phase") == "computing" and self._con is not None:
+        progress = self._progress
+        if progress.phase == "computing" and self._con is not None:
             done = self._con.query_progress()
             if 0 < done <= 100:
-                progress["percent"] = max(progress["percent"], 20 + int(done * 0.4))
-        return progress
+                progress = replace(progress, percent=max(progress.percent, 20 + int(done * 0.4)))
+        return progress.changes()

@@ -9,15 +9,16 @@ from pydantic import BeforeValidator, StringConstraints
 from chalicelib import kinds
 from chalicelib.aws.store import Item
 from chalicelib.base import instants, patterns, zones
-from chalicelib.base.errors import Conflict, Fault, Invalid, NotFound
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.services import Services
+from chalicelib.base.shapes import Described
 from chalicelib.datasets import segments
 from chalicelib.exports.config import MAX_CONFIG_BYTES
 from chalicelib.intake import attributes
 from chalicelib.lake import views
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, validated
 
-ROUTES = Routes()
+ROUTES = Routes("Segments")
 Instant = Annotated[datetime, BeforeValidator(instants.parse)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.SOMETHING)]
 
@@ -26,32 +27,70 @@ class SegmentBody(Body):
     """What `POST /v1/segments` takes."""
 
     name: Name
-    segment: dict[str, Any] | None
+    """What people call it."""
+    segment: Annotated[dict[str, Any], Described("datasets.Segment")] | None
+    """Which participants; null for all that are not purged."""
 
 
 class CountBody(Body):
     """What `POST /v1/segments/count` takes."""
 
-    segment: dict[str, Any] | None
+    segment: Annotated[dict[str, Any], Described("datasets.Segment")] | None
+    """Which participants; null for all that are not purged."""
     as_of: Instant | None = None
+    """The instant that it counts back from; by default now."""
     timezone: str = "UTC"
+    """Of the calendar in which months are counted."""
 
 
-def _checked(call: Call, value: Any, more: list[Fault]) -> segments.Segment | None:
+def _segment(call: Call, given: dict[str, Any]) -> tuple[segments.Segment | None, list[Fault]]:
+    """The segment of a body, and what is wrong with it beyond its type."""
     catalog = attributes.catalog(call.services, call.domain)
-    segment, faults = segments.check(value, kinds.comparable(catalog))
-    if faults or more:
-        raise Invalid([*faults, *more])
-    return segment
+    return segments.check(given.get("segment"), kinds.comparable(catalog))
 
 
-@ROUTES.add("POST", "/v1/segments/count", READ, "Count the users of a segment", body=CountBody)
+def _read_count(call: Call, value: Any) -> tuple[CountBody, segments.Segment | None]:
+    found: list[segments.Segment | None] = []
+
+    def further(given: dict[str, Any]) -> list[Fault]:
+        segment, faults = _segment(call, given)
+        found.append(segment)
+        if not zones.is_zone(given.get("timezone", "UTC")):
+            detail = "must be the name of an IANA time zone, such as America/Vancouver"
+            faults.append(Fault("/timezone", "not_one_of", detail))
+        return faults
+
+    return validated(CountBody, value, further), found[0]
+
+
+def _read_new(call: Call, value: Any) -> SegmentBody:
+    def further(given: dict[str, Any]) -> list[Fault]:
+        _, faults = _segment(call, given)
+        if len(json.dumps(given.get("segment"), ensure_ascii=False).encode()) > MAX_CONFIG_BYTES:
+            detail = f"is past {MAX_CONFIG_BYTES} bytes"
+            faults.append(Fault("/segment", "too_large", detail, {"max": MAX_CONFIG_BYTES}))
+        return faults
+
+    return validated(SegmentBody, value, further)
+
+
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["segment_id"])
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/segments/count",
+    READ,
+    "Count the users of a segment",
+    answer="segments.SegmentCount",
+    body=CountBody,
+    read=_read_count,
+)
 def count_users(call: Call) -> Answer:
     """How many users a segment has now (purged ones never), and how many filters it applies."""
-    body: CountBody = call.body
-    named = Fault("/timezone", "not_one_of", "must be the name of an IANA time zone, such as America/Vancouver")
-    zone_faults = [] if zones.is_zone(body.timezone) else [named]
-    segment = _checked(call, body.segment, zone_faults)
+    body: CountBody
+    body, segment = call.body
     as_of = body.as_of or call.services.now()
     users = _count(call.services, call.domain, segment, as_of, body.timezone)
     return Answer(200, {"users": users, "filters_applied": segments.filters_applied(segment)})
@@ -69,12 +108,22 @@ def _count(services: Services, domain: str, segment: segments.Segment | None, as
     return int(found[0]) if found else 0
 
 
-@ROUTES.add("POST", "/v1/segments", EDIT, "Save a segment", body=SegmentBody, status=201, creates="stored")
+@ROUTES.add(
+    "POST",
+    "/v1/segments",
+    EDIT,
+    "Save a segment",
+    answer="segments.SavedSegment",
+    refuses=(409,),
+    body=SegmentBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
+)
 def save_segment(call: Call) -> Answer:
     """Save a segment under a numeric id, the one that raw exports name."""
-    text = json.dumps(call.body.segment)
-    large = Fault("/segment", "too_large", f"is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
-    _checked(call, call.body.segment, [large] if len(text) > MAX_CONFIG_BYTES else [])
+    # As it is measured: escapes would make up to three times as much of it, more than an item holds.
+    text = json.dumps(call.body.segment, ensure_ascii=False)
     # A number of 16 digits, which a double holds, made of the time and three random digits: it sorts by creation, no
     # two requests wait for each other, and the same request makes the same one.
     number = call.seed.milliseconds * 1000 + int.from_bytes(call.seed.entropy) % 1000
@@ -93,23 +142,27 @@ def save_segment(call: Call) -> Answer:
     return Answer(201, shown(item))
 
 
-@ROUTES.add("GET", "/v1/segments", READ, "List saved segments", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/segments", READ, "List saved segments", answer="Page[segments.SavedSegment]", query=("limit", "cursor")
+)
 def list_segments(call: Call) -> Answer:
     """The domain's saved segments, newest first."""
     items, after = listing(call, f"segments/{call.domain}", "")
     return page(((place, shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/segments/{segment_id}", READ, "Read a saved segment")
+@ROUTES.add(
+    "GET", "/v1/segments/{segment_id}", READ, "Read a saved segment", answer="segments.SavedSegment", find=_asked
+)
 def read_segment(call: Call) -> Answer:
     """One saved segment."""
-    return Answer(200, shown(get(call.services, call.domain, call.path["segment_id"])))
+    return Answer(200, shown(call.found))
 
 
-@ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", status=204)
+@ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", answer=None, find=_asked, status=204)
 def delete_segment(call: Call) -> Answer:
     """Delete it; exports that were made with it keep their copy."""
-    item = get(call.services, call.domain, call.path["segment_id"])
+    item = call.found
     call.services.store.delete(item["pk"], item["sk"])
     return Answer(204)
 

@@ -78,8 +78,28 @@ def pointer(location: Iterable[int | str], value: Any, *, missing: bool) -> str:
             at = at[step]  # type: ignore[index]
         elif not (missing and position == len(path) - 1):
             continue
-        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
+        steps.append(_step(step))
     return "".join(f"/{step}" for step in steps)
+
+
+def sound(value: dict[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
+    """The members at and below which there is no fault; of a list, what has one is None."""
+    faulty = {fault.pointer for fault in faults}
+
+    def kept(value: Any, at: str) -> Any:
+        if isinstance(value, dict):
+            places = {name: f"{at}/{_step(name)}" for name in value}
+            return {name: kept(member, places[name]) for name, member in value.items() if places[name] not in faulty}
+        if isinstance(value, list):
+            return [None if f"{at}/{n}" in faulty else kept(item, f"{at}/{n}") for n, item in enumerate(value)]
+        return value
+
+    found: dict[str, Any] = kept(value, "")
+    return found
+
+
+def _step(name: str | int) -> str:
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 def complaint(kind: str, context: Params) -> Complaint:

@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chalicelib.base import strict_json
 from chalicelib.base.errors import (
+    Fault,
+    Faulty,
     Forbidden,
     Invalid,
     Malformed,
@@ -20,15 +22,18 @@ from chalicelib.base.errors import (
     TooLarge,
     Unauthenticated,
     UnsupportedMediaType,
+    faulty,
     invalid,
 )
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
-from chalicelib.web.complaints import faults_of
+from chalicelib.web.complaints import faults_of, sound
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_PAGE_BYTES = 3_000_000
 MAX_WAIT_SECONDS = 20
+MAX_PAGE = 200
+NO_CURSOR = "is not a cursor that this list gave"
 
 Role = Literal["viewer", "editor", "ingest", "admin"]
 READ: frozenset[Role] = frozenset({"viewer", "editor", "admin"})
@@ -65,6 +70,8 @@ class Call:
     seed: Seed
     body: Any = None
     raw_body: bytes = b""
+    # The thing that the path names, where the endpoint has a `find`.
+    found: Any = None
     # The query's parameters one by one, as a link carries them on; `query` has the last value of each name.
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -102,14 +109,30 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What an answer holds that is not JSON."""
+
+    media_type: str
+
+
+# What an answer holds: a shape by its folder and name (`runs.Run`, `Page[runs.Run]`), text of a type, or nothing.
+Holds = str | Content | None
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path: who may, what it takes, what it does. `roles` None means that no key is asked for.
 
     `creates` honours Idempotency-Key: the answer is kept and given again. `secret` makes those members of the answer
-    that are kept nowhere, of the first request's seed and the rest of the answer. `raw` hands the parsed JSON on as it
-    is: the endpoint judges the items itself, against what the domain has defined, and `body` only describes them.
+    that are kept nowhere, of the first request's seed and the rest of the answer. `find` gives the thing that the path
+    names; NotFound comes before any fault of the query or the body. `read` makes the body of the parsed JSON, where
+    that takes what the domain has defined and not `body` alone, which then only describes it; Invalid with every fault.
     `own` endpoints read the raw body themselves. `waits` honours Prefer: wait=N. `failed` makes what is shown in place
     of a problem document, of the request's headers and the status: a participant's browser reads no JSON.
+
+    The others describe: `answer` is what `status` holds, `otherwise` what it holds where the caller asks for that,
+    `more` what further successful statuses do; `refuses` are the refusals that do not follow from the rest, `refusal`
+    what these hold; `headers` are those of a successful answer; `parameters` those of the request beside the usual.
     """
 
     method: str
@@ -119,30 +142,39 @@ class Endpoint:
     summary: str
     body: type[BaseModel] | None = None
     body_required: bool = True
+    answer: Holds = field(kw_only=True)
     status: int = 200
     creates: Literal["stored"] | None = None
     secret: Callable[[Call, Mapping[str, Any]], Mapping[str, Any]] | None = None
     query: tuple[str, ...] = ()
-    raw: bool = False
+    find: Callable[[Call], Any] | None = None
+    read: Callable[[Call, Any], Any] | None = None
     own: bool = False
     waits: bool = False
-    answer: type[BaseModel] | None = None
     failed: Callable[[Mapping[str, str], int], Answer] | None = None
+    otherwise: Content | None = None
+    more: Mapping[int, Holds] = field(default_factory=dict, hash=False)
+    refuses: tuple[int, ...] = ()
+    refusal: Holds = "web.Problem"
+    headers: tuple[str, ...] = ()
+    tag: str = "Service"
+    scheme: str = "key"
 
 
 class Routes:
-    """The endpoints of one capability, in the order of their declaration."""
+    """The endpoints of one capability, in the order of their declaration; `tag` is what they are about."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
         self.endpoints: list[Endpoint] = []
 
     def add(
-        self, method: str, path: str, roles: frozenset[Role] | None, summary: str, **more: Any
+        self, method: str, path: str, roles: frozenset[Role] | None, summary: str, *, answer: Holds, **members: Any
     ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
-        """Declare the decorated function as what `method path` does; `more` are members of Endpoint."""
+        """Declare the decorated function as what `method path` does; `members` are further ones of Endpoint."""
 
         def declare(act: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-            self.endpoints.append(Endpoint(method, path, act, roles, summary, **more))
+            self.endpoints.append(Endpoint(method, path, act, roles, summary, answer=answer, tag=self.tag, **members))
             return act
 
         return declare
@@ -160,23 +192,62 @@ def permitted(endpoint: Endpoint, principal: Principal | None) -> Principal:
     return principal
 
 
-def body_of(endpoint: Endpoint, request: Request) -> tuple[Any, Any]:
-    """The request's JSON value and the model made of it; every fault at once. (None, None) without a body."""
+def json_of(endpoint: Endpoint, request: Request) -> Any:
+    """The request's JSON value; None where the endpoint takes none, {} where it may be left out and is."""
     if len(request.body) > MAX_BODY_BYTES:
         raise TooLarge("The body is past 5 MB.")
     if endpoint.body is None or endpoint.own:
-        return None, None
+        return None
     if not request.body.strip():
         if not endpoint.body_required:
-            return None, validated(endpoint.body, {})
+            return {}
         if request.body or "content-type" in request.headers:
             _check_media_type(request)
         raise Malformed("The body is empty; it must be a JSON object, sent as Content-Type: application/json.")
     _check_media_type(request)
-    value = strict_json.parse(request.body)
-    if endpoint.raw:
-        return value, value
-    return value, validated(endpoint.body, value)
+    return strict_json.parse(request.body)
+
+
+def judged(endpoint: Endpoint, call: Call, value: Any) -> Call:
+    """The call with the thing that its path names and its body; NotFound, else Invalid with every fault at once."""
+    call = replace(call, found=endpoint.find(call) if endpoint.find else None)
+    faults = query_faults(endpoint, call.pairs)
+    body = None
+    try:
+        if endpoint.body is not None and not endpoint.own:
+            body = endpoint.read(call, value) if endpoint.read else validated(endpoint.body, value)
+    except Invalid as refusal:
+        faults += refusal.faults
+    if faults:
+        raise Invalid(faults)
+    return replace(call, body=body)
+
+
+def query_faults(endpoint: Endpoint, pairs: Sequence[tuple[str, str]]) -> list[Fault]:
+    """What is wrong with the query of a request to the API; pages that browsers are sent to take what they like."""
+    if not endpoint.path.startswith("/v1/") or endpoint.method == "OPTIONS":
+        return []
+    faults: list[Fault] = []
+    seen: set[str] = set()
+    for name, text in pairs:
+        at = "/" + name.replace("~", "~0").replace("/", "~1")
+        if name not in endpoint.query:
+            faults.append(Fault(at, "unknown_member", "is not a parameter of this request"))
+        elif name in seen:
+            faults.append(Fault(at, "duplicate", "is given twice"))
+        else:
+            faults += _parameter_faults(name, text, at)
+        seen.add(name)
+    return faults
+
+
+def _parameter_faults(name: str, text: str, at: str) -> list[Fault]:
+    try:
+        if name in PARAMETERS:
+            PARAMETERS[name](text)
+    except Faulty as error:
+        return error.at(at)
+    return []
 
 
 def _check_media_type(request: Request) -> None:
@@ -188,34 +259,53 @@ def _check_media_type(request: Request) -> None:
         raise UnsupportedMediaType("The body must be sent without a Content-Encoding.")
 
 
-def validated[Model: BaseModel](model: type[Model], value: Any) -> Model:
-    """The value as the model; Invalid with every fault by its pointer."""
+def validated[Model: BaseModel](
+    model: type[Model], value: Any, further: Callable[[dict[str, Any]], list[Fault]] | None = None
+) -> Model:
+    """The value as the model; Invalid with every fault by its pointer.
+
+    `further` judges what the model cannot: it is given the members that the model lets through, and gives faults.
+    """
+    made, faults = None, []
     try:
-        return model.model_validate(value)
+        made = model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(faults_of(error, value)) from None
+        faults = faults_of(error, value)
+    if further is not None and isinstance(value, dict):
+        faults += further(sound(value, faults))
+    if made is None or faults:
+        raise Invalid(faults)
+    return made
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE:
+        raise faulty("out_of_range", f"must be a whole number from 1 to {MAX_PAGE}", min=1, max=MAX_PAGE)
+    return int(text)
+
+
+def _cursor(text: str) -> str:
+    try:
+        position = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise faulty("malformed", NO_CURSOR) from error
+    if text and not re.fullmatch(r"[\x20-\x7e]{1,300}", position):
+        raise faulty("malformed", NO_CURSOR)
+    return position
+
+
+# Of the parameters of queries, those that are judged wherever they occur.
+PARAMETERS: Mapping[str, Callable[[str], object]] = {"limit": _limit, "cursor": _cursor}
 
 
 def page_limit(call: Call) -> int:
     """`?limit=`: 50 unless given, 1 to 200."""
-    text = call.query.get("limit", "50")
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= 200:
-        raise invalid("/limit", "out_of_range", "must be a whole number from 1 to 200", min=1, max=200)
-    return int(text)
+    return _limit(call.query.get("limit", "50"))
 
 
 def page_cursor(call: Call) -> str | None:
     """The sort key that `?cursor=` holds, or None at the start."""
-    text = call.query.get("cursor")
-    if not text:
-        return None
-    try:
-        position = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise invalid("/cursor", "malformed", "is not a cursor that this list gave") from error
-    if not re.fullmatch(r"[\x20-\x7e]{1,300}", position):
-        raise invalid("/cursor", "malformed", "is not a cursor that this list gave")
-    return position
+    return _cursor(call.query.get("cursor", "")) or None
 
 
 def page(entries: Iterable[tuple[str, Any]], after: str | None) -> Answer:
@@ -243,7 +333,7 @@ def listing(
     """One page of a partition's items, each with its sort key, and the position from which the next page goes on."""
     limit, after = page_limit(call), page_cursor(call)
     if after is not None and not after.startswith(prefix):
-        raise invalid("/cursor", "malformed", "is not a cursor that this list gave")
+        raise invalid("/cursor", "malformed", NO_CURSOR)
     items = call.services.store.query(pk, prefix, after=after, limit=limit + 1, newest=newest)
     more = len(items) > limit
     return [(item["sk"], item) for item in items[:limit]], items[limit - 1]["sk"] if more else None

@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants
+from chalicelib.base import due, instants, messages
 from chalicelib.base.errors import NotFound
 from chalicelib.base.services import Services
 
 KEPT = timedelta(days=90)
+# How long a message that the sweep has sent is given before it sends another one.
+AGAIN = timedelta(minutes=2)
 MAX_BODY_BYTES = 19_000
 # The endpoint under which deliveries to a one-off URL, and to people by mail, are kept.
 ONCE = "once"
@@ -67,7 +69,7 @@ def post_again(services: Services, domain: str, webhook_id: str, delivery_id: st
     """Make a delivery due now, whatever came of it before; its id and body stay. NotFound when there is none."""
     key = (f"deliveries/{domain}/{webhook_id}", delivery_id)
     now = instants.text(services.now())
-    changes = {"status": "pending", "tries": 0, "next_attempt_at": now, "due_kind": "delivery", "due_at": now}
+    changes = {"status": "pending", "tries": 0, "next_attempt_at": now, **due.at("delivery", now)}
     item = services.store.update(key, changes, when=Attr("pk").exists())
     if item is None:
         raise NotFound
@@ -75,10 +77,16 @@ def post_again(services: Services, domain: str, webhook_id: str, delivery_id: st
     return item
 
 
+def send_on(services: Services, found: Item) -> None:
+    """Send the message of a delivery that is due: past SQS's longest delay, or with its message or sender lost."""
+    if due.move(services, found, AGAIN):
+        enqueue(services, found)
+
+
 def enqueue(services: Services, item: Item, delay_seconds: int = 0) -> None:
     """Send a delivery's message to the sender."""
-    message = {"domain": item["domain"], "endpoint_id": item["endpoint_id"], "delivery_id": item["id"]}
-    services.deliveries_queue.send(message, group=item["domain"], delay_seconds=delay_seconds)
+    message = messages.Attempt(domain=item["domain"], endpoint_id=item["endpoint_id"], delivery_id=item["id"])
+    services.deliveries_queue.send(message.sent(), group=item["domain"], delay_seconds=delay_seconds)
 
 
 def shown(item: Item) -> dict[str, Any]:
@@ -99,8 +107,7 @@ def _post(services: Services, what: dict[str, Any]) -> Item:
         "tries": 0,
         "created_at": instants.text(now),
         "next_attempt_at": instants.text(now),
-        "due_kind": "delivery",
-        "due_at": instants.text(now),
+        **due.at("delivery", now),
         "expires": int((now + KEPT).timestamp()),
     }
     if services.store.put_new(item):

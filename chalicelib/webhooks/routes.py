@@ -12,13 +12,13 @@ from pydantic import Field, StringConstraints
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, Invalid, NotFound, invalid
+from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.services import Services
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, validated
 from chalicelib.webhooks import outbox
 from chalicelib.webhooks.call import refusal_now
 
-ROUTES = Routes()
+ROUTES = Routes("Webhooks")
 MAX_WEBHOOKS = 10
 OVERLAP = timedelta(hours=24)
 
@@ -33,17 +33,25 @@ class WebhookBody(Body):
     """What `POST /v1/webhooks` takes."""
 
     url: Url
+    """Where messages are sent: https, ports 443 and 8443, a public address."""
     events: Events | None = None
+    """Of what it hears; by default of all."""
     description: Description | None = None
+    """What it is for."""
 
 
 class WebhookPatch(Body):
     """What `PATCH /v1/webhooks/{id}` takes: the members to replace; `enabled` also ends an automatic disabling."""
 
-    url: Url | None = None
+    # None stands for a member that is not given; null itself is refused where it has no meaning.
+    url: Url = None  # type: ignore[assignment]
+    """Where messages are sent: https, ports 443 and 8443, a public address."""
     events: Events | None = None
+    """Of what it hears; by default of all."""
     description: Description | None = None
-    enabled: bool | None = None
+    """What it is for."""
+    enabled: bool = None  # type: ignore[assignment]
+    """Whether messages are sent; true also ends an automatic disabling."""
 
 
 def place(domain: str, webhook_id: str) -> tuple[str, str]:
@@ -83,18 +91,39 @@ def _secret_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"secret": _secret(call, answer["id"])}
 
 
-def _check_url(services: Services, url: str) -> None:
-    refusal = refusal_now(url, allow_local=services.settings.local)
-    if refusal is not None:
-        raise Invalid([refusal.below("/url")])
+def _url_faults(services: Services, given: Mapping[str, Any]) -> list[Fault]:
+    refusal = refusal_now(given["url"], allow_local=services.settings.local) if "url" in given else None
+    return [refusal.below("/url")] if refusal else []
 
 
-@ROUTES.add("POST", "/v1/webhooks", EDIT, "Make a webhook endpoint", body=WebhookBody, status=201,
-            creates="stored", secret=_secret_member)  # fmt: skip
+def _read_new(call: Call, value: Any) -> WebhookBody:
+    return validated(WebhookBody, value, lambda given: _url_faults(call.services, given))
+
+
+def _read_changes(call: Call, value: Any) -> WebhookPatch:
+    return validated(WebhookPatch, value, lambda given: _url_faults(call.services, given))
+
+
+def _asked(call: Call) -> Item:
+    return get(call.services, call.domain, call.path["webhook_id"])
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks",
+    EDIT,
+    "Make a webhook endpoint",
+    answer="webhooks.WebhookWithSecret",
+    refuses=(409,),
+    body=WebhookBody,
+    read=_read_new,
+    status=201,
+    creates="stored",
+    secret=_secret_member,
+)
 def create_webhook(call: Call) -> Answer:
     """A new endpoint; its `secret` is shown here and on rotation only."""
     services, body = call.services, call.body
-    _check_url(services, body.url)
     webhook_id = call.seed.identifier("whk")
     pk, sk = place(call.domain, webhook_id)
     room = Attr("webhooks").not_exists() | Attr("webhooks").size().lt(MAX_WEBHOOKS)
@@ -119,35 +148,43 @@ def create_webhook(call: Call) -> Answer:
     return Answer(201, {**shown(item), "secret": _secret(call, webhook_id)})
 
 
-@ROUTES.add("GET", "/v1/webhooks", READ, "List webhook endpoints", query=("limit", "cursor"))
+@ROUTES.add(
+    "GET", "/v1/webhooks", READ, "List webhook endpoints", answer="Page[webhooks.Webhook]", query=("limit", "cursor")
+)
 def list_webhooks(call: Call) -> Answer:
     """The domain's endpoints, newest first."""
     items, after = listing(call, f"domain/{call.domain}", "webhook/")
     return page(((place, shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint")
+@ROUTES.add("GET", "/v1/webhooks/{webhook_id}", READ, "Read a webhook endpoint", answer="webhooks.Webhook", find=_asked)
 def read_webhook(call: Call) -> Answer:
     """One endpoint."""
-    return Answer(200, shown(get(call.services, call.domain, call.path["webhook_id"])))
+    return Answer(200, shown(call.found))
 
 
-@ROUTES.add("PATCH", "/v1/webhooks/{webhook_id}", EDIT, "Change a webhook endpoint", body=WebhookPatch)
+@ROUTES.add(
+    "PATCH",
+    "/v1/webhooks/{webhook_id}",
+    EDIT,
+    "Change a webhook endpoint",
+    answer="webhooks.Webhook",
+    body=WebhookPatch,
+    find=_asked,
+    read=_read_changes,
+)
 def change_webhook(call: Call) -> Answer:
     """Replace the members that are given."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     body: WebhookPatch = call.body
     changes: dict[str, Any] = {}
     if "url" in body.model_fields_set:
-        _check_url(call.services, body.url or "")
         changes["url"] = body.url
     if "events" in body.model_fields_set:
         changes["events"] = json.dumps(body.events or EVENTS)
     if "description" in body.model_fields_set:
         changes["description"] = body.description or ""
     if "enabled" in body.model_fields_set:
-        if body.enabled is None:
-            raise invalid("/enabled", "wrong_type", "must be true or false", expected=["boolean"])
         changes |= {"enabled": body.enabled, "disabled_reason": None}
     if not changes:
         return Answer(200, shown(item))
@@ -158,20 +195,31 @@ def change_webhook(call: Call) -> Answer:
     return Answer(200, shown(changed))
 
 
-@ROUTES.add("DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", status=204)
+@ROUTES.add(
+    "DELETE", "/v1/webhooks/{webhook_id}", EDIT, "Delete a webhook endpoint", answer=None, find=_asked, status=204
+)
 def delete_webhook(call: Call) -> Answer:
     """Delete the endpoint; what was to be delivered to it is not any more."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     call.services.store.delete(item["pk"], item["sk"])
     call.services.store.take_from_set((f"webhooks/{call.domain}", "webhooks"), "webhooks", item["id"])
     return Answer(204)
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/rotate", EDIT, "Rotate a webhook's secret", creates="stored",
-            secret=_secret_member)  # fmt: skip
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/rotate",
+    EDIT,
+    "Rotate a webhook's secret",
+    answer="webhooks.WebhookWithSecret",
+    refuses=(409,),
+    find=_asked,
+    creates="stored",
+    secret=_secret_member,
+)
 def rotate_secret(call: Call) -> Answer:
     """A new secret; the old one signs beside it for 24 hours more."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     fresh = _secret(call, item["id"])
     if fresh not in (item["secret"], item.get("old_secret")):
         item = _rotated(call, item, fresh)
@@ -192,28 +240,57 @@ def _rotated(call: Call, item: Item, fresh: str) -> Item:
     return changed
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/test", EDIT, "Send a test event", status=202, creates="stored")
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/test",
+    EDIT,
+    "Send a test event",
+    answer="webhooks.Delivery",
+    find=_asked,
+    status=202,
+    creates="stored",
+)
 def send_test(call: Call) -> Answer:
     """Send a `webhook.test` event to the endpoint, signed like any other."""
-    item = get(call.services, call.domain, call.path["webhook_id"])
+    item = call.found
     made = outbox.post_test(call.services, call.domain, item["id"], call.seed.ulid())
     return Answer(202, outbox.shown(made))
 
 
-@ROUTES.add("GET", "/v1/webhooks/{webhook_id}/deliveries", READ, "List a webhook's deliveries",
-            query=("limit", "cursor"))  # fmt: skip
+@ROUTES.add(
+    "GET",
+    "/v1/webhooks/{webhook_id}/deliveries",
+    READ,
+    "List a webhook's deliveries",
+    answer="Page[webhooks.Delivery]",
+    find=_asked,
+    query=("limit", "cursor"),
+)
 def list_deliveries(call: Call) -> Answer:
     """What was sent to the endpoint, newest first, with every attempt; never a link or a secret."""
-    get(call.services, call.domain, call.path["webhook_id"])
     items, after = listing(call, f"deliveries/{call.domain}/{call.path['webhook_id']}", "")
     return page(((place, outbox.shown(item)) for place, item in items), after)
 
 
-@ROUTES.add("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", EDIT, "Deliver again",
-            status=202)  # fmt: skip
+def _delivery(call: Call) -> Item:
+    webhook = _asked(call)
+    delivery = call.services.store.get(f"deliveries/{call.domain}/{webhook['id']}", call.path["delivery_id"])
+    if delivery is None:
+        raise NotFound
+    return delivery
+
+
+@ROUTES.add(
+    "POST",
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    EDIT,
+    "Deliver again",
+    answer="webhooks.Delivery",
+    find=_delivery,
+    status=202,
+)
 def redeliver(call: Call) -> Answer:
     """Send a delivery again, with the id that it had, whatever came of it before."""
-    get(call.services, call.domain, call.path["webhook_id"])
     made = outbox.post_again(call.services, call.domain, call.path["webhook_id"], call.path["delivery_id"])
     return Answer(202, outbox.shown(made))
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.store import Attr, Item
-from chalicelib.base import instants, telemetry
+from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
 from chalicelib.webhooks import call, mail, outbox, retry, routes, signature
 from chalicelib.webhooks.call import Answer
@@ -31,11 +31,22 @@ class Target:
 
 
 def send(services: Services, domain: str, endpoint_id: str, delivery_id: str, post: Post = call.call) -> None:
-    """Make the attempt that is due, unless it was made, is being made, or is not due yet."""
-    item = _claimed(services, (f"deliveries/{domain}/{endpoint_id}", delivery_id))
-    if item is None:
-        return
-    if endpoint_id == outbox.MAIL:
+    """Make the attempt that is due, unless it was made, is being made, or is not due yet.
+
+    What breaks meanwhile is told, not raised: the row is due again in a minute, and Lambda, which slows everybody's
+    deliveries down where a function fails, has nothing to hear of it.
+    """
+    try:
+        item = _claimed(services, (f"deliveries/{domain}/{endpoint_id}", delivery_id))
+        if item is not None:
+            _attempt(services, item, post)
+    except Exception as error:  # noqa: BLE001 (whatever it was: the delivery is still due)
+        telemetry.alarm("delivery attempt failed", domain=domain, delivery_id=delivery_id, **telemetry.failure(error))
+        telemetry.count("AttemptsFailed")
+
+
+def _attempt(services: Services, item: Item, post: Post) -> None:
+    if item["endpoint_id"] == outbox.MAIL:
         answer = mail.send(services, item)
     else:
         target = _target(services, item)
@@ -57,7 +68,7 @@ def _claimed(services: Services, key: tuple[str, str]) -> Item | None:
     free = Attr("attempting_until").not_exists() | Attr("attempting_until").lte(instants.text(now))
     return services.store.update(
         key,
-        {"attempting_until": until, "due_at": until},
+        {"attempting_until": until, **due.at("delivery", until)},
         when=free & Attr("status").eq("pending") & Attr("next_attempt_at").eq(item["next_attempt_at"]),
     )
 
@@ -109,15 +120,15 @@ def _finish(services: Services, item: Item, answer: Answer, status: str, followi
         "duration_ms": answer.duration_ms,
     }
     attempts = [*json.loads(item["attempts"]), attempt][-MAX_ATTEMPTS_KEPT:]
-    due = instants.text(following) if following else None
+    again = instants.text(following) if following else None
     changes: dict[str, Any] = {
         "status": status,
         "attempts": json.dumps(attempts),
         "tries": item["tries"] + 1,
-        "next_attempt_at": due,
-        **({"due_at": due} if due else {}),
+        "next_attempt_at": again,
+        **(due.at("delivery", again) if again else {}),
     }
-    remove = ["attempting_until"] if due else ["attempting_until", "due_kind", "due_at"]
+    remove = ["attempting_until"] if again else ["attempting_until", *due.MARKS]
     ours = Attr("attempting_until").eq(item["attempting_until"])
     written = services.store.update((item["pk"], item["sk"]), changes, remove, when=ours)
     telemetry.record("delivery attempted", domain=item["domain"], delivery_id=item["id"], outcome=status,
@@ -157,11 +168,3 @@ def _disable(services: Services, item: Item, reason: str) -> None:
         )
         outbox.post_mail(services, item["domain"], domain["contact_email"], "A webhook was disabled", text,
                          services.seed().ulid())  # fmt: skip
-
-
-def enqueue_due(services: Services, limit: int) -> None:
-    """Send the messages of deliveries that are due: those past SQS's longest delay, and those whose message or
-    sender was lost."""
-    now = instants.text(services.now())
-    for item in services.store.due("delivery", now, limit):
-        outbox.enqueue(services, item)

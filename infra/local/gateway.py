@@ -25,9 +25,10 @@ REGION = "us-east-1"
 API_ID = "panelport0"
 STAGE = "api"
 
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html and Lambda's synchronous answer.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, and
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: an event and a result, each as JSON.
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
-MAX_ANSWER_BYTES = 6 * 1024 * 1024
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html: what an integration may
 # not set, and what comes back under another name.
@@ -109,6 +110,9 @@ class Gateway:
                 raise Refused("MISSING_AUTHENTICATION_TOKEN")
             verdict = self._judged(match, request)
             event = proxy_event(request, match, self.domain_name, verdict)
+            # A body is a string in it, where each quotation mark and line break is two bytes.
+            if payload_size(event) > MAX_PAYLOAD_BYTES:
+                raise Refused("REQUEST_TOO_LARGE")
             return converted(self._integrated(event))
         except Refused as refusal:
             return own_response(str(refusal), request, self.origins)
@@ -351,13 +355,18 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
 
 
+def payload_size(value: Any) -> int:
+    """The bytes of an event or a result as Lambda is given it: JSON in UTF-8."""
+    return len(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
 def converted(result: Any) -> Response:
     """The answer in a function's proxy result; `Refused` when the gateway would call it malformed."""
     status = result.get("statusCode") if isinstance(result, dict) else None
     if not isinstance(status, int | str) or not str(status).isdecimal() or not 200 <= int(status) <= 599:
         raise Refused("DEFAULT_5XX")
     body = result.get("body")
-    if not isinstance(body, str | None) or len(body or "") > MAX_ANSWER_BYTES:
+    if not isinstance(body, str | None) or payload_size(result) > MAX_PAYLOAD_BYTES:
         raise Refused("DEFAULT_5XX")
     try:
         raw = base64.b64decode(body or "", validate=True) if result.get("isBase64Encoded") else (body or "").encode()

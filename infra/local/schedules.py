@@ -40,25 +40,20 @@ def rate_seconds(expression: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """AWS's cron of six fields: what each may be, None meaning anything; Sunday is 1."""
+    """AWS's cron but for its year: what each field may be, None meaning anything; Sunday is 1."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
     days: frozenset[int] | None
     months: frozenset[int]
     weekdays: frozenset[int] | None
-    years: frozenset[int]
     last_day: bool = False
     nth_weekday: tuple[int, int] | None = None
 
     def matches(self, wall: datetime) -> bool:
         """Whether it is due in the minute that a wall clock shows."""
         return (
-            wall.minute in self.minutes
-            and wall.hour in self.hours
-            and wall.month in self.months
-            and wall.year in self.years
-            and self._on_day(wall)
+            wall.minute in self.minutes and wall.hour in self.hours and wall.month in self.months and self._on_day(wall)
         )
 
     def _on_day(self, wall: datetime) -> bool:
@@ -76,12 +71,13 @@ class Cron:
 def cron(expression: str) -> Cron:
     """The schedule of a `cron(0 8 ? * MON *)`; BadExpression when it is none.
 
-    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html, without W.
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html: what the service writes of it, which is
+    every year, numbers, names, lists and ranges, no step; `L` for a month's last day, `2#1` and `6L` for weekdays.
     """
-    found = re.fullmatch(r"cron\((\S+) (\S+) (\S+) (\S+) (\S+) (\S+)\)", expression.strip())
+    found = re.fullmatch(r"cron\((\S+) (\S+) (\S+) (\S+) (\S+) \*\)", expression)
     if found is None:
         raise BadExpression(expression)
-    minute, hour, day, month, weekday, year = (part.upper() for part in found.groups())
+    minute, hour, day, month, weekday = found.groups()
     if (day == "?") == (weekday == "?"):
         raise BadExpression(f"{expression}: one of the day fields is ?, and not both")
     nth = re.fullmatch(r"(\w+?)(?:#([1-5])|L)", weekday)
@@ -91,29 +87,27 @@ def cron(expression: str) -> Cron:
         days=None if day in ("?", "*", "L") else _numbers(day, 1, 31),
         months=_numbers(month, 1, 12, _MONTHS),
         weekdays=None if weekday in ("?", "*") or nth else _numbers(weekday, 1, 7, _DAYS),
-        years=_numbers(year, 1970, 2199),
         last_day=day == "L",
         nth_weekday=(min(_numbers(nth.group(1), 1, 7, _DAYS)), int(nth.group(2) or 0)) if nth else None,
     )
 
 
 def _numbers(text: str, first: int, last: int, names: tuple[str, ...] = ()) -> frozenset[int]:
+    if text == "*":
+        return frozenset(range(first, last + 1))
     found: set[int] = set()
     for part in text.split(","):
-        span, slash, step = part.partition("/")
-        if slash and not re.fullmatch(r"[1-9]\d{0,3}", step):
+        low, dash, high = part.partition("-")
+        start = _number(low, first, last, names)
+        end = _number(high, first, last, names) if dash else start
+        if end < start:
             raise BadExpression(text)
-        low, dash, high = span.partition("-")
-        start = first if span == "*" else _number(low, first, last, names)
-        end = _number(high, first, last, names) if dash else last if slash or span == "*" else start
-        # FRI-MON goes over the end of the week.
-        span_of = range(start, end + 1) if start <= end else [*range(start, last + 1), *range(first, end + 1)]
-        found.update(list(span_of)[:: int(step or 1)])
+        found.update(range(start, end + 1))
     return frozenset(found)
 
 
 def _number(text: str, first: int, last: int, names: tuple[str, ...]) -> int:
-    number = names.index(text) + first if text in names else int(text) if re.fullmatch(r"\d{1,4}", text) else -1
+    number = names.index(text) + first if text in names else int(text) if re.fullmatch(r"\d{1,2}", text) else -1
     if not first <= number <= last:
         raise BadExpression(text)
     return number

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from infra import scripts
 from infra.packaging import archive, checks, wheels
 from infra.packaging.template import Template, copy_sources, functions, sam
 from infra.packaging.wheels import Incomplete
@@ -92,18 +92,7 @@ def write(template: Template, target: Path) -> None:
 
 def translate(source: Path, target: Path) -> None:
     """Write the CloudFormation translation of a SAM template; Incomplete when SAM refuses it."""
-    command = [
-        *wheels.uv(),
-        "run",
-        "--quiet",
-        "--frozen",
-        "--script",
-        str(TRANSLATOR),
-        "translate",
-        str(source),
-        str(target),
-    ]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = scripts.run(TRANSLATOR, "translate", str(source), str(target))
     if done.returncode:
         raise Incomplete(f"SAM refuses the template:\n{done.stderr.strip()[-2000:]}")
 

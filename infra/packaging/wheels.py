@@ -1,13 +1,14 @@
 """The dependencies as Lambda needs them: the locked wheels of its platform, trimmed, checked for completeness."""
 
 import fnmatch
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from infra.scripts import uv
 
 # Amazon Linux 2023, on which Lambda runs Python 3.13, has glibc 2.34.
 PLATFORM = "x86_64-manylinux_2_28"
@@ -129,9 +130,3 @@ def _exported(project: Path, *options: str) -> str:
 
 def _uv(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*uv(), *arguments], cwd=project, capture_output=True, text=True, check=False)
-
-
-def uv() -> list[str]:
-    """The command that is uv: `uv run` names itself; elsewhere it is looked for."""
-    named = os.environ.get("UV") or shutil.which("uv")
-    return [named] if named else ["python3", "-m", "uv"]

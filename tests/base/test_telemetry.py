@@ -73,7 +73,7 @@ def test_what_a_request_fails_with_reaches_neither_the_caller_nor_the_log(tmp_pa
     def act(call):
         raise RuntimeError(f"{call.path['name']} {call.body} {call.headers}")
 
-    endpoint = Endpoint("POST", "/v1/things/{name}", act, None, "")
+    endpoint = Endpoint("POST", "/v1/things/{name}", act, None, "", answer=None)
     headers = {"authorization": f"Bearer {SECRET}", "x-note": SECRET}
     with deployed(tmp_path) as deployment:
         body = json.dumps({"a": SECRET}).encode()

@@ -81,7 +81,7 @@ def filled(community: Community, participants: int, events: int) -> float:
             size = (folder / "import.parquet").stat().st_size
             pointer = {"pk": f"lake/{community.domain}", "sk": f"import/{accepted}", "kind": kind}
             services.store.put({**pointer, "key": key, "bytes": size})
-    return timed(lambda: jobs.compact(services, community.domain))
+    return timed(lambda: jobs.compact(services, community.domain, "bench"))
 
 
 def seconds_of_export(folder: Path, participants: int, events: int) -> float:
@@ -133,7 +133,7 @@ def small_batches(folder: Path) -> bool:
 
         wrote = timed(accepted)
         before = timed(lambda: exported(community))
-        compacting = timed(lambda: jobs.compact(services, community.domain))
+        compacting = timed(lambda: jobs.compact(services, community.domain, "bench"))
         after = timed(lambda: exported(community), 3)
         print(f"  {BATCHES:,} batches of one event: accepted in {wrote:.1f} s; exported in {before:.2f} s before and "
               f"{after:.2f} s after compaction (which took {compacting:.1f} s): {after / before:.2f} of it "
@@ -258,14 +258,14 @@ def are_told(rejects: Path, accepted: int, form: str) -> bool:
 def jobs_done(community: Community) -> None:
     from chalicelib import jobs
 
-    jobs.compact(community.deployment.services, community.domain)
+    jobs.compact(community.deployment.services, community.domain, "invocation-1")
 
 
 def read_file(path: str, form: str, kind: str, accepted: str) -> None:
     """Read one file as an import does; print rows, seconds and the process's peak memory. The accepted rows and the
     rejects are left beside it."""
     from chalicelib.base.catalog import Attribute, Catalog
-    from chalicelib.imports import reader as import_files
+    from chalicelib.imports import reader
 
     class Quiet:
         def at(self, percent: int) -> None:
@@ -277,9 +277,9 @@ def read_file(path: str, form: str, kind: str, accepted: str) -> None:
         folder = Path(name)
         (folder / "upload").hardlink_to(path)
         arrival = datetime(2026, 1, 1, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        asked = import_files.Asked(kind, form, accepted, arrival, catalog, "500MB")
+        asked = reader.Asked(kind, form, accepted, arrival, catalog, "500MB")
         begun = time.perf_counter()
-        outcome = import_files.read(asked, folder, Quiet())
+        outcome = reader.read(asked, folder, Quiet())
         seconds = time.perf_counter() - begun
         outcome.rows.replace(Path(path).parent / "accepted.parquet")
         outcome.rejects.replace(Path(path).parent / "rejects.csv")

@@ -140,7 +140,7 @@ def fed(services: Services, con: duckdb.DuckDBPyConnection) -> None:
         while some := found.fetchmany(bench_worker.BATCH):
             bench_worker.put(services, kind, first, (text[1:-1] for (text,) in some))
             first += len(some)
-    jobs.compact(services, bench_worker.DOMAIN)
+    jobs.compact(services, bench_worker.DOMAIN, "bench")
 
 
 def asked(services: Services, segment: dict) -> tuple[float, int]:

@@ -24,7 +24,8 @@ from chalicelib.aws.clients import Aws
 from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
 from chalicelib.lake import layout
-from chalicelib.runs import runs, worker
+from chalicelib.runs import life, worker
+from chalicelib.runs.row import File, Source
 from infra.local.cloud import CREDENTIALS, created, ready, server_process
 from infra.local.stack import PROJECT
 from infra.local.template import Scope
@@ -91,7 +92,7 @@ def put(services: Services, kind: layout.Kind, first: int, rows: Iterator[str]) 
     services.bucket.put_new(layout.batch(DOMAIN, kind, accepted), body, "application/gzip")
 
 
-def run(services: Services, form: str) -> tuple[float, float, dict[str, int]]:
+def run(services: Services, form: str) -> tuple[float, float, File]:
     """The seconds of one run by the clock and of the processor, and what its file holds."""
     columns = {"system": "all", "profile": "all", "participation": "all"}
     config = {
@@ -105,14 +106,14 @@ def run(services: Services, form: str) -> tuple[float, float, dict[str, int]]:
         "schedule": None,
     }
     run_id = services.seed().identifier("run")
-    source = {"export_id": None, "of": "bench", "config": json.dumps(config)}
-    runs.start(services, DOMAIN, source, run_id, "user", datetime(2026, 11, 1, tzinfo=UTC))
+    source = Source(json.dumps(config), None, of="bench")
+    life.start(services, DOMAIN, source, run_id, "user", datetime(2026, 11, 1, tzinfo=UTC))
     begun, worked = time.perf_counter(), time.process_time()
     worker.work(services, DOMAIN, run_id, "bench")
     took, worked = time.perf_counter() - begun, time.process_time() - worked
-    ended = runs.get(services, DOMAIN, run_id)
-    assert ended["status"] == "completed", ended
-    return took, worked, json.loads(ended["file"])
+    ended = life.get(services, DOMAIN, run_id)
+    assert ended.file is not None, ended
+    return took, worked, ended.file
 
 
 def main(participants: int = PARTICIPANTS, events: int = EVENTS) -> bool:
@@ -120,11 +121,11 @@ def main(participants: int = PARTICIPANTS, events: int = EVENTS) -> bool:
     with tempfile.TemporaryDirectory() as name, deployment(Path(name)) as services:
         feed(services, participants, events)
         begun = time.perf_counter()
-        jobs.compact(services, DOMAIN)
+        jobs.compact(services, DOMAIN, "bench")
         print(f"compaction of {participants:,} participants and {events:,} events: {time.perf_counter() - begun:.1f} s")
         for form in ("csv", "spss"):
             took, worked, file = run(services, form)
-            held = f"{file['rows']:,} rows, {file['bytes'] / 1e6:.0f} MB, {worked:.1f} s of the processor"
+            held = f"{file.rows:,} rows, {file.bytes / 1e6:.0f} MB, {worked:.1f} s of the processor"
             print(f"MILLION_ROW_SECONDS[{form}] = {took:.1f}  ({held})")
         print(f"most memory in use: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     return True

@@ -1,6 +1,7 @@
 """A handover's steps as plain values: what interrupts the holder, how many codes there are, how often each is tried."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -58,8 +59,8 @@ def test_of_six_requests_a_day_the_seventh_is_refused():
 def test_of_three_codes_a_day_the_fourth_is_refused_and_nobody_is_asked_for_it():
     state = Handover()
     for n in range(handover.CODES_A_DAY):
-        state = handover.minted(state, f"{n:032}", DEVICE, NOW + n)
-    assert handover.minted(state, FORM, DEVICE, NOW + 9) is None
+        state = handover.minted(handover.asked(state, NOW + n), f"{n:032}", DEVICE, NOW + n)
+    assert handover.minted(replace(state, is_asked=True), FORM, DEVICE, NOW + 9) is None
     assert handover.asked(state, NOW + 9) is state, "the third code can still be entered"
     assert handover.asked(handover.read(handover.stored(state, NOW), NOW + 700), NOW + 700) is None
     assert handover.pause(state, NOW + 9) == handover.DAY - 9
@@ -67,14 +68,25 @@ def test_of_three_codes_a_day_the_fourth_is_refused_and_nobody_is_asked_for_it()
 
 def test_a_code_takes_the_place_of_the_one_before_and_answers_the_request():
     assert handover.minted(ASKED, FORM, DEVICE, NOW) == SHOWN
-    other = handover.minted(SHOWN, "1e" * 16, DEVICE, NOW + 5)
+    other = handover.minted(handover.asked(SHOWN, NOW + 5), "1e" * 16, DEVICE, NOW + 5)
     assert other.code == Code("1e" * 16, NOW + 5, DEVICE)
     assert other.codes == (NOW, NOW + 5)
 
 
 def test_a_form_sent_again_finds_its_code_and_spends_none():
     assert handover.minted(SHOWN, FORM, DEVICE, NOW + 500) == SHOWN
-    assert handover.minted(SHOWN, FORM, "b2" * 16, NOW + 500).code.device == "b2" * 16
+    assert handover.minted(SHOWN, "1e" * 16, DEVICE, NOW + 500) == SHOWN, "another page of the device that has it"
+    asked = handover.asked(SHOWN, NOW + 500)
+    assert handover.minted(asked, FORM, "b2" * 16, NOW + 500).code.device == "b2" * 16
+
+
+def test_no_code_is_made_that_no_device_asks_for():
+    """Neither before a request, nor once it has lapsed, nor once another device of the link has answered it."""
+    for state in (Handover(), handover.settled(ASKED), later(ASKED, handover.REQUEST_SECONDS), later(SHOWN, 600)):
+        assert not handover.is_showable(state, DEVICE)
+        assert handover.minted(state, FORM, DEVICE, NOW + 700) is None
+    assert handover.minted(SHOWN, FORM, "b2" * 16, NOW + 5) is None
+    assert [handover.is_showable(SHOWN, device) for device in (DEVICE, "b2" * 16)] == [True, False]
 
 
 def test_a_code_can_be_tried_five_times():

@@ -25,12 +25,12 @@ def wanted(*of, start=START, end=END):
     return {"start": start, "end": end, "wanted": list(of)}
 
 
-def table_of(naming=raw.panelport_name, **value):
-    return raw.table(read(**value), AS_OF, "UTC", naming)
+def table_of(shape=raw.PANELPORT, **value):
+    return raw.table(read(**value), AS_OF, "UTC", shape)
 
 
-def header(naming=raw.panelport_name, **value):
-    return [column.name for column in table_of(naming, **value).columns]
+def header(shape=raw.PANELPORT, **value):
+    return [column.name for column in table_of(shape, **value).columns]
 
 
 def rows(con, **value):
@@ -77,7 +77,8 @@ def test_every_attribute_comes_in_the_type_of_its_column():
 
 
 def test_the_other_naming_is_the_one_that_existing_clients_know():
-    assert header(raw.insider_name, attributes=["EmailAddress", "Age"]) == ["iid", "a_email", "a_c_Age"]
+    asked = ["EmailAddress", "Age", "Region"]
+    assert header(raw.insider(["Region"]), attributes=asked) == ["iid", "a_email", "a_c_Age", "a_Region"]
 
 
 def test_without_events_there_is_one_row_a_user_sorted_by_id():

@@ -389,8 +389,8 @@ def test_insiders_shape_takes_unix_seconds_and_both_spellings(shared):
 
     found = rows(start_date=start, end_date=start + 1)
     assert [tuple(row.values()) for row in found] == [
-        ("u1", "ann@x.example", "journey_enter", "2026-10-02 00:00:00", "1422"),
-        ("u2", "'=b@x.example", "journey_enter", "2026-10-02 00:00:00", "1421"),
-        ("u4", "gone@x.example", "journey_enter", "2026-10-02 00:00:00", "1421"),
+        ("u1", "ann@x.example", "journey_entered", "2026-10-02T00:00:00.000000Z", "1422"),
+        ("u2", "=b@x.example", "journey_entered", "2026-10-02T00:00:00.000000Z", "1421"),
+        ("u4", "gone@x.example", "journey_entered", "2026-10-02T00:00:00.000000Z", "1421"),
     ]
     assert rows(start_date=start - 10, end_date=start) == []

@@ -166,11 +166,11 @@ def test_a_scheduled_run_that_fails_is_announced(deployment: Deployment):
     deployment.clock.now = due = datetime(2026, 11, 23, 13, tzinfo=UTC)
     run = schedules.fire(deployment.services, "demo", export["id"], due)
     assert run is not None
-    from chalicelib.runs import runs as life
+    from chalicelib.runs import life
 
     for attempt in range(4):
         # Its workers die: the lease runs out each time.
-        taken = life.lease(deployment.services, "demo", run["id"], f"w{attempt}")
+        taken = life.lease(deployment.services, "demo", run.id, f"w{attempt}")
         assert taken is not None
         deployment.clock.advance(seconds=61)
     deployment.drain()

@@ -1,7 +1,7 @@
 """Bugs to plant: each is a way in which such systems have failed, and the fault tests must notice every one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +9,10 @@ import pytest
 
 from chalicelib import sweeper
 from chalicelib.aws.bucket import Bucket, Upload
-from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.runs import announce, runs, slots, worker
+from chalicelib.aws.store import Attr, Write
+from chalicelib.base import due, leases
+from chalicelib.runs import announce, life, slots, worker
+from chalicelib.runs.row import ACTIVE, Run, place
 from chalicelib.web import idempotency
 from tests.faults import scenarios
 from tests.faults.sweep import Scenario
@@ -31,15 +33,15 @@ class Bug:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Renewals and the commit do not ask whether the lease is still ours."""
-    patch.setattr(runs, "_ours", lambda run: Attr("status").is_in((*runs.ACTIVE, "completed")))
+    patch.setattr(leases.Lease, "ours", property(lambda lease: Attr("status").is_in((*ACTIVE, "completed"))))
 
 
 def shared_key(patch: pytest.MonkeyPatch) -> None:
     """Every attempt writes to the same key, and one that was overtaken cleans up."""
     write = worker._write
 
-    def unfenced(services: Any, run: Item, *rest: Any) -> Any:
-        return write(services, {**run, "fence": 0}, *rest)
+    def unfenced(services: Any, run: Run, *rest: Any) -> Any:
+        return write(services, replace(run, fence=0), *rest)
 
     patch.setattr(worker, "_write", unfenced)
 
@@ -60,7 +62,7 @@ def unconditional_create(patch: pytest.MonkeyPatch) -> None:
     def careless(**action: Any) -> Write:
         return Write(**{**action, "when": None})
 
-    patch.setattr(runs, "Write", careless)
+    patch.setattr(life, "Write", careless)
 
 
 def no_sweeper(patch: pytest.MonkeyPatch) -> None:
@@ -71,16 +73,16 @@ def no_sweeper(patch: pytest.MonkeyPatch) -> None:
 def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
     """The run is completed first, and its file follows."""
     late: list[Upload] = []
-    finish, complete = Upload.finish, runs.complete
+    finish, complete = Upload.finish, life.complete
 
-    def completed(services: Any, run: Item, file: dict[str, Any], warnings: list[str]) -> bool:
-        done = complete(services, run, file, warnings)
+    def completed(*of: Any) -> bool:
+        done = complete(*of)
         while late:
             finish(late.pop())
         return done
 
     patch.setattr(Upload, "finish", late.append)
-    patch.setattr(runs, "complete", completed)
+    patch.setattr(life, "complete", completed)
 
 
 def slot_kept_after_a_crash(patch: pytest.MonkeyPatch) -> None:
@@ -92,35 +94,36 @@ def slot_kept_after_a_crash(patch: pytest.MonkeyPatch) -> None:
 def outcome_not_read_back(patch: pytest.MonkeyPatch) -> None:
     """A refused commit is taken for a lost lease, although it was our own, whose reply was lost."""
 
-    def ended(services: Any, run: Item, changes: dict[str, Any]) -> bool:
+    def ended(services: Any, run: Run, changes: dict[str, Any], also: Any = ()) -> bool:
         changes = {**changes, "finished_at": "2026-11-21T16:36:13.250Z"}
-        return services.store.update((run["pk"], run["sk"]), changes, when=runs._ours(run)) is not None
+        return services.store.update(run.place, changes, when=run.lease.ours) is not None
 
-    patch.setattr(runs, "_end", ended)
+    patch.setattr(life, "_end", ended)
 
 
 def cancel_whatever_state(patch: pytest.MonkeyPatch) -> None:
     """A cancellation does not ask whether the run has ended."""
 
-    def canceled(services: Any, domain: str, run_id: str) -> Item:
-        run = services.store.update(runs.place(domain, run_id), {"status": "canceled", "finished_at": "now"})
-        runs.clear(services, run)
+    def canceled(services: Any, domain: str, run_id: str) -> Run:
+        changes = {"status": "canceled", "finished_at": "now"}
+        run = Run.read(services.store.update(place(domain, run_id), changes))
+        life.clear(services, run)
         return run
 
-    patch.setattr(runs, "cancel", canceled)
+    patch.setattr(life, "cancel", canceled)
 
 
 def cancel_forgets_the_rest(patch: pytest.MonkeyPatch) -> None:
     """A cancellation that dies half-way leaves nothing due, so that its run waits for a slot for good."""
 
-    def canceled(services: Any, domain: str, run_id: str) -> Item:
+    def canceled(services: Any, domain: str, run_id: str) -> Run:
         changes = {"status": "canceled", "finished_at": "now"}
-        when = Attr("status").is_in(runs.ACTIVE)
-        run = services.store.update(runs.place(domain, run_id), changes, ("due_kind", "due_at"), when=when)
-        runs.clear(services, run)
+        when = Attr("status").is_in(ACTIVE)
+        run = Run.read(services.store.update(place(domain, run_id), changes, due.MARKS, when=when))
+        life.clear(services, run)
         return run
 
-    patch.setattr(runs, "cancel", canceled)
+    patch.setattr(life, "cancel", canceled)
 
 
 def fresh_seed(patch: pytest.MonkeyPatch) -> None:
@@ -148,17 +151,18 @@ def never_announced_again(patch: pytest.MonkeyPatch) -> None:
 def announced_unasked(patch: pytest.MonkeyPatch) -> None:
     """An announcement that comes late sets the due time of a file that is deleted already."""
 
-    def late(services: Any, run: Item) -> None:
+    def late(services: Any, run: Run) -> None:
         said: Mapping[str, Any] = {"announced_at": "now", "due_kind": "announce", "due_at": "2026-11-21"}
-        services.store.update((run["pk"], run["sk"]), {**said, "status": run["status"]})
-        services.store.update((run["pk"], run["sk"]), {"due_kind": "expiry", "due_at": run["expires_at"]})
+        services.store.update(run.place, {**said, "status": run.status})
+        services.store.update(run.place, {"due_kind": "expiry", "due_at": run.expires_at})
 
     patch.setattr(announce, "announce", late)
 
 
 def lease_kept_for_ever(patch: pytest.MonkeyPatch) -> None:
     """A lease never runs out."""
-    patch.setattr(runs, "_leased", lambda services, now: {"lease_until": "9999-01-01T00:00:00.000Z", "due_kind": "run", "due_at": "9999"})  # fmt: skip
+    end = "9999-01-01T00:00:00.000Z"
+    patch.setattr(leases, "_until", lambda services, terms: {"lease_until": end, **due.at(terms.kind, end)})
 
 
 def files_left(patch: pytest.MonkeyPatch) -> None:
@@ -173,11 +177,11 @@ def files_left(patch: pytest.MonkeyPatch) -> None:
 def expired_before_erased(patch: pytest.MonkeyPatch) -> None:
     """An expiry that dies half-way is not taken up again."""
 
-    def expire(services: Any, domain: str, run: Item) -> None:
-        services.store.update((run["pk"], run["sk"]), {"status": "expired"}, ("due_kind", "due_at"))
-        services.bucket.erase(runs.files(domain, run["id"]))
+    def expire(services: Any, run: Run) -> None:
+        services.store.update(run.place, {"status": "expired"}, due.MARKS)
+        services.bucket.erase(run.files)
 
-    patch.setattr(runs, "expire", expire)
+    patch.setattr(life, "expire", expire)
 
 
 BUGS: dict[str, Bug] = {

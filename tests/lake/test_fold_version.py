@@ -9,7 +9,7 @@ from chalicelib.datasets import fold, participants
 from chalicelib.intake import attributes
 from chalicelib.lake import compaction, manifest
 from tests.deployed import Community
-from tests.lake.test_compaction import compacted, happened, someone
+from tests.lake.history import compacted, happened, someone
 
 QUESTIONS = "COUNT(CASE WHEN name = 'question_answered' THEN 1 END) AS questions,"
 

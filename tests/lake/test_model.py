@@ -403,6 +403,6 @@ def test_jobs_settle(tmp_path):
         accept(services, "d", "events", services.seed().ulid(), [])
         with suppress(StopIteration):
             for _ in range(10):
-                jobs.compact(services, "d")
+                jobs.compact(services, "d", "invocation-1")
                 clock.advance(hours=1, seconds=1)
         assert "due_at" not in (services.store.get(*layout.work("d")) or {})

@@ -13,9 +13,9 @@ import duckdb
 import pytest
 
 from chalicelib.lake import views
-from tests.imports.test_imports import csv_of, imported
-from tests.intake.test_purge import purged
-from tests.lake.test_compaction import compacted, happened, instant, known, someone
+from tests.imports.uploads import csv_of, imported
+from tests.intake.purges import purged
+from tests.lake.history import compacted, happened, instant, known, someone
 
 pytestmark = pytest.mark.slow
 

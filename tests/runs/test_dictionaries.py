@@ -1,11 +1,10 @@
 """The dictionary of a saved export's SPSS files: the same run after run, whatever the day's data are."""
 
-import json
-
 import pyreadstat
 import pytest
 
-from chalicelib.runs import dictionaries, runs, worker
+from chalicelib.base.leases import Superseded
+from chalicelib.runs import dictionaries, life, worker
 from tests.deployed import Community, deployed, forgotten
 from tests.files.test_spss_file import pspp_is_here, run_pspp
 
@@ -45,14 +44,10 @@ def file_of(community, made, folder, name):
     """A finished run and the path of its file."""
     run = community.finished(run_of(community, made))
     assert run["status"] == "completed", run["error"]
-    row = runs.get(community.deployment.services, community.domain, run["id"])
+    row = life.get(community.deployment.services, community.domain, run["id"])
     path = folder / name
-    path.write_bytes(community.deployment.services.bucket.get(dict_of(row)["key"]))
+    path.write_bytes(community.deployment.services.bucket.get(row.file.key))
     return run, path
-
-
-def dict_of(row):
-    return json.loads(row["file"])
 
 
 def said(path):
@@ -145,10 +140,10 @@ def test_a_run_that_is_canceled_before_its_end_changes_nothing(community, tmp_pa
     before = kept(community, made)
     report(community, 1, "x" * 300)
     services = community.deployment.services
-    run = runs.lease(services, community.domain, run_of(community, made)["id"], "me")
+    run = life.lease(services, community.domain, run_of(community, made)["id"], "me")
     mine = worker._made(services, run)
-    runs.cancel(services, community.domain, run["id"])
-    with pytest.raises(worker.Superseded):
+    life.cancel(services, community.domain, run.id)
+    with pytest.raises(Superseded):
         worker._committed(services, run, mine)
     assert kept(community, made) == before
 
@@ -157,7 +152,7 @@ def test_of_two_runs_that_race_the_narrower_is_written_anew(community, tmp_path)
     made = saved(community)
     report(community, 1, "short")
     services = community.deployment.services
-    first = runs.lease(services, community.domain, run_of(community, made)["id"], "one")
+    first = life.lease(services, community.domain, run_of(community, made)["id"], "one")
     narrow = worker._made(services, first)
     report(community, 1, "x" * 300)
     _, path = file_of(community, made, tmp_path, "wider.sav")
@@ -165,8 +160,8 @@ def test_of_two_runs_that_race_the_narrower_is_written_anew(community, tmp_path)
     assert worker._committed(services, first, narrow) is False
     assert worker._attempt(services, first) == "completed"
     assert kept(community, made) == wide
-    row = runs.get(services, community.domain, first["id"])
-    content = services.bucket.get(dict_of(row)["key"])
+    row = life.get(services, community.domain, first.id)
+    content = services.bucket.get(row.file.key)
     (tmp_path / "again.sav").write_bytes(content)
     assert said(tmp_path / "again.sav") == said(path)
 

@@ -6,8 +6,10 @@ import unicodedata
 import pytest
 
 from chalicelib.aws.store import Attr, Write
+from chalicelib.base import leases
 from chalicelib.exports import config
-from chalicelib.runs import runs, slots
+from chalicelib.runs import life, row, slots
+from chalicelib.runs.row import Failure, File
 from tests.builders import export, pointers, problem
 from tests.deployed import Community, forgotten
 
@@ -215,12 +217,12 @@ def test_a_pending_run_is_canceled_once_and_never_carried_out(community):
 def test_a_run_that_a_worker_has_is_canceled_and_its_result_is_not_kept(community):
     run = started(community)
     services = community.deployment.services
-    leased = runs.lease(services, community.domain, run["id"], "worker")
+    leased = life.lease(services, community.domain, run["id"], "worker")
     assert read(community, run)["status"] == "processing"
     assert community.call("POST", f"/v1/runs/{run['id']}/cancel").json()["status"] == "canceled"
-    assert not runs.renew(services, leased, {})
-    assert not runs.complete(services, leased, {"rows": 0}, [])
-    assert not runs.fail(services, leased, "late", "too late")
+    assert not leases.renew(services, leased.lease)
+    assert not life.complete(services, leased, File("x", "csv", 0, 0, "", (), "k", "m"), [])
+    assert not life.fail(services, leased, Failure("late", "too late"))
     community.deployment.drain()
     after = read(community, run)
     assert (after["status"], after["file"], after["error"]) == ("canceled", None, None)
@@ -329,7 +331,7 @@ def test_the_eleventh_run_waits_and_gets_its_turn(community):
     assert waiting(deployment) == 10
     services = deployment.services
     for run_id in made[:10]:
-        assert runs.lease(services, community.domain, run_id, "worker") is not None
+        assert life.lease(services, community.domain, run_id, "worker") is not None
     assert {read(community, {"id": run_id})["status"] for run_id in made[10:]} == {"pending"}
     # Another domain's run is not behind them.
     other = Community(deployment)
@@ -449,7 +451,7 @@ def test_an_export_whose_first_run_is_refused_is_not_saved(community):
 def test_a_codebook_that_goes_while_it_is_asked_for_is_gone(community):
     """As when the run is deleted between the two steps of reading its codebook."""
     run = community.finished(started(community))
-    community.deployment.services.bucket.erase(runs.files(community.domain, run["id"]))
+    community.deployment.services.bucket.erase(row.files(community.domain, run["id"]))
     problem(community.call("GET", f"/v1/runs/{run['id']}/codebook"), 410)
 
 
@@ -457,24 +459,15 @@ def test_a_codebook_that_goes_while_it_is_asked_for_is_gone(community):
 def test_of_many_warnings_the_first_are_kept_and_the_rest_counted(community, number, kept):
     """A .sav of thousands of columns may have as many losses; an item of the table holds 400 kB."""
     services = community.deployment.services
-    run = runs.lease(services, community.domain, started(community)["id"], "worker")
-    made = {
-        "name": "x",
-        "format": "csv",
-        "bytes": 0,
-        "rows": 0,
-        "sha256": "",
-        "columns": [],
-        "key": "k",
-        "media_type": "m",
-    }
+    run = life.lease(services, community.domain, started(community)["id"], "worker")
+    made = File("x", "csv", 0, 0, "", (), "k", "m")
     warnings = [
         f"Column_{n:06}: the label is cut to 256 bytes, and what was cut is in the codebook" for n in range(number)
     ]
-    assert runs.complete(services, run, made, warnings)
-    item = services.store.get(*runs.place(community.domain, run["id"]))
+    assert life.complete(services, run, made, warnings)
+    item = services.store.get(*run.place)
     assert len(json.dumps(item["warnings"])) < 100_000
-    shown = read(community, run)["warnings"]
+    shown = read(community, {"id": run.id})["warnings"]
     if kept == number:
         assert shown == warnings
     else:

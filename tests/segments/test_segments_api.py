@@ -362,3 +362,14 @@ def test_the_count_is_that_of_the_file_of_users(journeys):
     for segment in (None, {"not": {"channel": "EM"}}, attribute("Age", "not_exists")):
         rows = journeys.rows(dataset={"kind": "users", "segment": segment})
         assert len(rows) == count(journeys, segment)
+
+
+def test_a_segment_of_150_kb_of_any_script_is_kept_whole(community: Community):
+    values = ["д" * 740] * 99 + ["last"]
+    segment = {"event": "x", "where": [{"param": "p", "op": "eq", "values": values}]}
+    saved = community.call("POST", "/v1/segments", {"name": "long", "segment": segment})
+    assert saved.status == 201, saved.body
+    assert community.call("GET", f"/v1/segments/{saved.json()['segment_id']}").json()["segment"] == segment
+    segment["where"][0]["values"] = ["д" * 780] * 99
+    refused = community.call("POST", "/v1/segments", {"name": "longer", "segment": segment})
+    assert (refused.status, pointers(refused)) == (422, ["/segment"])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -109,6 +110,28 @@ def test_a_completed_run_is_announced_once_with_a_signature_that_verifies(hooked
         ("delivered", 1, None)
     ]
     assert done["file"]["download_url"] not in json.dumps(listed)
+
+
+def test_every_body_is_compact_json_and_its_bytes_are_what_was_signed(hooked):
+    deployment, key, webhook = hooked
+    assert deployment.call("PUT", "/v1/attributes/City", key, {"type": "text"}).status == 201
+    run(deployment, key, {"webhook_ids": [webhook["id"]]}, 'Été, "x": 1')
+    failing = {"title": "Fails", "dataset": {"kind": "raw", "attributes": ["City"]}, "run": True,
+               "deliver": {"webhook_ids": [webhook["id"]]}}  # fmt: skip
+    assert deployment.call("POST", "/v1/exports", key, failing).status == 201
+    assert deployment.call("DELETE", "/v1/attributes/City", key).status == 204
+    deployment.drain()
+    assert deployment.call("POST", f"/v1/webhooks/{webhook['id']}/test", key).status in (200, 202)
+    receiver = Receiver(deployment, [Answer(200)])
+    take(deployment, receiver)
+    events = ["export.completed", "export.failed", "webhook.test"]
+    assert sorted(json.loads(sent["body"])["type"] for sent in receiver.got) == events
+    for sent in receiver.got:
+        body, headers = sent["body"].decode(), sent["headers"]
+        assert body == json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
+        stamp = sent["at"].replace(microsecond=0)
+        assert headers["webhook-signature"] == Webhook(webhook["secret"]).sign(headers["webhook-id"], stamp, body)
+    assert any('"title":"Été, \\"x\\": 1"' in sent["body"].decode() for sent in receiver.got)
 
 
 def test_ten_attempts_follow_the_contract_with_one_id(hooked):
@@ -295,8 +318,6 @@ def test_an_endpoint_hears_only_of_the_events_it_asked_for(deployment: Deploymen
 
 
 def test_mail_goes_to_each_recipient_by_itself_in_text_and_html(deployment: Deployment):
-    from dataclasses import replace
-
     key = deployment.domain()
     deployment.services = replace(
         deployment.services, settings=replace(deployment.services.settings, sender="noreply@panelport.example")
@@ -320,6 +341,34 @@ def test_mail_goes_to_each_recipient_by_itself_in_text_and_html(deployment: Depl
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     assert done["file"]["expires_at"][:10] in text
+
+
+def test_without_a_sender_mail_is_refused_wherever_it_is_asked_for(deployment: Deployment):
+    key = deployment.domain()
+    dataset = {"kind": "participants", "memberships": ["subscribed"]}
+    saved = deployment.call("POST", "/v1/exports", key, {"title": "Before", "dataset": dataset}).json()
+    made = {"id": "c1", "title": "C", "kind": "research", "max_participants": 2, "question_count": 1,
+            "destination_url": "https://survey.example/"}  # fmt: skip
+    assert deployment.call("POST", "/v1/conversations", key, made).status == 201
+    silent = replace(deployment.services, settings=replace(deployment.services.settings, sender=""))
+    deployment.services = silent
+    wanted = {"deliver": {"emails": ["a@example.org"]}}
+    for method, path, body in (
+        ("POST", "/v1/exports", {"title": "Health", "dataset": dataset, "run": True, **wanted}),
+        ("PATCH", f"/v1/exports/{saved['id']}", wanted),
+        ("POST", "/v1/conversations/c1/links", wanted),
+    ):
+        answer = deployment.call(method, path, key, body)
+        assert answer.status == 422, answer.body
+        assert [(each["pointer"], each["code"]) for each in answer.json()["errors"]] == [
+            ("/deliver/emails", "not_available")
+        ]
+    for nobody in ({"emails": []}, None):
+        answer = deployment.call("PATCH", f"/v1/exports/{saved['id']}", key, {"deliver": nobody})
+        assert answer.status == 200, answer.body
+    worse = {"title": "", "dataset": dataset, "deliver": {"emails": ["a@example.org"], "webhook_ids": ["whk_none"]}}
+    errors = deployment.call("POST", "/v1/exports", key, worse).json()["errors"]
+    assert {each["pointer"] for each in errors} == {"/title", "/deliver/emails", "/deliver/webhook_ids/0"}
 
 
 def test_a_bounce_fails_no_run(deployment: Deployment):
