@@ -1,7 +1,5 @@
 """The HTTP endpoints of a conversation's unique links: issuing them, freeing one, and to whom each was given."""
 
-import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,11 +12,12 @@ from chalicelib.base.settings import Settings
 from chalicelib.conversations import assignments, bindings, pages, pid, registry
 from chalicelib.conversations.registry import Issue
 from chalicelib.conversations.routes import MAX_LINKS
-from chalicelib.exports import config
-from chalicelib.exports.config import Deliver
+from chalicelib.exports import checks
+from chalicelib.exports.checks import Deliver
 from chalicelib.exports.routes import waited
 from chalicelib.intake import batches
 from chalicelib.runs import life
+from chalicelib.runs.config import Config, config
 from chalicelib.runs.row import Source
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
@@ -78,7 +77,7 @@ def _read_links(call: Call, value: Any) -> LinksBody:
         if "devices" in given and older is not None and given["devices"] != _older(older):
             detail = "says otherwise than devices: true is null, false is 1"
             faults.append(Fault("/allow_multiple_devices", "conflict", detail))
-        return faults + config.deliver_faults(given.get("deliver"), call.services, call.domain)
+        return faults + checks.deliver_faults(given.get("deliver"), call.services, call.domain)
 
     return validated(LinksBody, value, further)
 
@@ -151,16 +150,11 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _config(item: Item, count: int, base_url: str, body: LinksBody) -> str:
+def _config(item: Item, count: int, base_url: str, body: LinksBody) -> Config:
     """The run's configuration, in the shape that a saved export's has."""
     dataset = {"kind": "conversation_links", "conversation_id": item["id"], "count": count, "base_url": base_url}
-    made: Mapping[str, Any] = {
-        **config.EMPTY,
-        "title": f"{item['title'][:194]} links",
-        "dataset": dataset,
-        "deliver": body.deliver.model_dump() if body.deliver else None,
-    }
-    return json.dumps(made)
+    title = f"{item['title'][:194]} links"
+    return config(title=title, dataset=dataset, deliver=body.deliver.model_dump() if body.deliver else None)
 
 
 def _link(call: Call) -> Item:

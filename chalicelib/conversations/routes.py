@@ -8,7 +8,7 @@ from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, Fault, NotFound, faulty
 from chalicelib.conversations import pages, registry
-from chalicelib.exports.config import Title
+from chalicelib.exports.checks import Title
 from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
 
 ROUTES = Routes("Conversations")

@@ -47,8 +47,11 @@ class InsiderCsvOptions(CsvOptions):
     """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
 
     dialect: Literal["insider"]
+    """Instants are RFC 3339 in UTC, with their fraction."""
     bom: bool = False
+    """As in `CsvOptions`; none here."""
     formula_guard: bool = False
+    """As in `CsvOptions`; off here."""
 
     rfc3339: ClassVar[bool] = True
 

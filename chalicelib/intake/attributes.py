@@ -1,19 +1,21 @@
 """Profile attributes: what a domain defines about its participants, and what a value of each may be."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.accounts.row import Domain, counted
+from chalicelib.aws.store import Attr, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Attribute, AttributeType, Catalog
 from chalicelib.base.errors import Conflict, Fault, NotFound, conflict
 from chalicelib.base.services import Services
 from chalicelib.base.table import Choice
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import participants
+from chalicelib.intake.row import Definition, choice_members
 from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit, validated
 
 ROUTES = Routes("Attributes")
@@ -58,7 +60,7 @@ def catalog(services: Services, domain: str) -> Catalog:
         kept = services.memory.get(("catalog", domain))
         if isinstance(kept, Catalog) and kept.version == version:
             return kept
-        found = (_attribute(item) for item in services.store.query(f"domain/{domain}", "attribute/"))
+        found = (row.attribute for row in Tenant(services, domain).query(Definition, Definition.ALL))
         ordered = sorted(found, key=lambda attribute: attribute.name)
         # What was read under two versions belongs to neither: a row would be stamped with the earlier one, and its
         # values would be taken for those of an attribute that had the name before.
@@ -68,24 +70,25 @@ def catalog(services: Services, domain: str) -> Catalog:
 
 
 def _version(services: Services, domain: str) -> int:
-    item = services.store.get(f"domain/{domain}", "domain") or {}
-    return int(item.get("attributes_version", 0))
+    found = Tenant(services, domain).get(Domain, Domain.PLACE)
+    return found.attributes_version if found else 0
 
 
 def mark_data(services: Services, domain: str, known: Catalog, names: set[str]) -> bool:
     """Note, before a batch is written, that the attributes have data, so that their type can change no more; False
     when one of them is no longer what the catalogue says."""
+    tenant = Tenant(services, domain)
     fresh = [known.attributes[name] for name in sorted(names) if not known.attributes[name].has_data]
     for start in range(0, len(fresh), 100):
         writes = [
-            Write(
-                update=(f"domain/{domain}", f"attribute/{attribute.name.lower()}"),
-                set={"has_data": True},
+            tenant.changing(
+                Definition.place(attribute.name),
+                {"has_data": True},
                 when=Attr("defined_in").eq(attribute.defined_in) & Attr("name").eq(attribute.name),
             )
             for attribute in fresh[start : start + 100]
         ]
-        if services.store.transact(writes) is not None:
+        if tenant.transact(*writes) is not None:
             services.memory.pop(("catalog", domain), None)
             return False
     if fresh:
@@ -100,13 +103,9 @@ def shown(attribute: Attribute) -> dict[str, Any]:
         "name": attribute.name,
         "label": attribute.label,
         "type": attribute.type,
-        "choices": [_choice_shown(choice) for choice in attribute.choices],
+        "choices": [choice_members(choice) for choice in attribute.choices],
         "multiple": attribute.multiple,
     }
-
-
-def _choice_shown(choice: Choice) -> dict[str, Any]:
-    return {"code": choice.code, "label": choice.label, **({"missing": True} if choice.missing else {})}
 
 
 @ROUTES.add(
@@ -165,7 +164,7 @@ def define_attribute(call: Call) -> Answer:
         if before is None and len(known.attributes) >= MAX_ATTRIBUTES:
             raise Conflict(f"The domain has {MAX_ATTRIBUTES} profile attributes, which is the most there may be.")
         attribute = _defined(name, body, before, known.version + 1)
-        if _write(call.services, call.domain, attribute, before, known.version):
+        if _write(call.tenant, attribute, before, known.version):
             return Answer(200 if before else 201, shown(attribute))
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
@@ -187,8 +186,7 @@ def delete_attribute(call: Call) -> Answer:
         attribute = known.attributes.get(call.path["name"])
         if attribute is None:
             raise NotFound
-        place = (f"domain/{call.domain}", f"attribute/{attribute.name.lower()}")
-        if _versioned(call.services, call.domain, known.version, Write(delete=place)):
+        if _versioned(call.tenant, known.version, call.tenant.deleting(Definition.place(attribute.name))):
             return Answer(204)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
@@ -268,46 +266,16 @@ def _kind(kind: str, multiple: bool) -> str:
     return f"multiple {kind}" if multiple else kind
 
 
-def _write(services: Services, domain: str, attribute: Attribute, before: Attribute | None, version: int) -> bool:
-    item: Item = {
-        "pk": f"domain/{domain}",
-        "sk": f"attribute/{attribute.name.lower()}",
-        "name": attribute.name,
-        "label": attribute.label,
-        "type": attribute.type,
-        "choices": json.dumps([_choice_shown(choice) for choice in attribute.choices], ensure_ascii=False),
-        "multiple": attribute.multiple,
-        "has_data": attribute.has_data,
-        "defined_in": attribute.defined_in,
-        "changed_at": instants.text(services.now()),
-    }
+def _write(tenant: Tenant, attribute: Attribute, before: Attribute | None, version: int) -> bool:
+    row = Definition(attribute, instants.text(tenant.services.now()))
     # A batch may mark the attribute as having data at this very moment; then the change is judged anew.
     unmarked = Attr("has_data").eq(before.has_data) if before else Attr("pk").not_exists()
-    return _versioned(services, domain, version, Write(put=item, when=unmarked))
+    return _versioned(tenant, version, tenant.putting(row, when=unmarked))
 
 
-def _versioned(services: Services, domain: str, version: int, write: Write) -> bool:
-    current = (
-        Attr("attributes_version").eq(version)
-        if version
-        else (Attr("attributes_version").not_exists() | Attr("attributes_version").eq(0))
-    )
-    bump = Write(update=(f"domain/{domain}", "domain"), set={"attributes_version": version + 1}, when=current)
-    done = services.store.transact([write, bump]) is None
-    services.memory.pop(("catalog", domain), None)
+def _versioned(tenant: Tenant, version: int, write: Write) -> bool:
+    current = counted("attributes_version", version)
+    next_version = tenant.changing(Domain.PLACE, {"attributes_version": version + 1}, when=current)
+    done = tenant.transact(write, next_version) is None
+    tenant.services.memory.pop(("catalog", tenant.domain), None)
     return done
-
-
-def _attribute(item: Item) -> Attribute:
-    choices = tuple(
-        Choice(choice["code"], choice["label"], choice.get("missing", False)) for choice in json.loads(item["choices"])
-    )
-    return Attribute(
-        name=item["name"],
-        label=item["label"],
-        type=item["type"],
-        choices=choices,
-        multiple=item["multiple"],
-        has_data=item["has_data"],
-        defined_in=int(item["defined_in"]),
-    )

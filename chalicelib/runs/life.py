@@ -12,7 +12,7 @@ from chalicelib.base import due, instants, leases
 from chalicelib.base.errors import Conflict, NotFound
 from chalicelib.base.services import Services
 from chalicelib.runs import row, slots
-from chalicelib.runs.row import ACTIVE, TERMS, Config, Failure, File, Progress, Run, Source, Trigger
+from chalicelib.runs.row import ACTIVE, TERMS, Failure, File, Progress, Run, Source, Trigger
 
 # A run whose workers died this many times is not tried again.
 MAX_ATTEMPTS = 3
@@ -73,7 +73,7 @@ def _fresh(
         domain=domain,
         id=run_id,
         export_id=source.export_id,
-        config=Config(source.config),
+        config=source.config,
         status="pending",
         trigger=trigger,
         as_of=instants.text(as_of or now),

@@ -7,8 +7,8 @@ from pydantic import Field
 from chalicelib.base.shapes import Count, Instant, Shape, Url
 from chalicelib.base.table import ColumnType
 from chalicelib.datasets.shapes import RunDataset
-from chalicelib.exports.config import Deliver, FormatName, Schedule
-from chalicelib.files.formats import CsvOptions, NdjsonOptions, ParquetOptions, SpssOptions
+from chalicelib.exports.checks import Deliver, FormatName, Schedule
+from chalicelib.files.formats import CsvOptions, InsiderCsvOptions, NdjsonOptions, ParquetOptions, SpssOptions
 
 Options = CsvOptions | SpssOptions | ParquetOptions | NdjsonOptions
 
@@ -24,7 +24,7 @@ class RunConfig(Shape):
     """What is exported."""
     format: FormatName
     """How the file is written."""
-    format_options: Options
+    format_options: InsiderCsvOptions | Options
     """How it is written in particular."""
     timezone: str
     """On whose wall clock."""

@@ -106,7 +106,8 @@ def _committed(services: Services, run: Run, made: "Made") -> bool:
     kept = made.kept
     while covers(made.promise, kept.promise):
         try:
-            if life.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+            more = dictionaries.writes(services, run, kept, made.promise)
+            if life.complete(services, run, made.file, made.warnings, more):
                 return True
             raise Superseded
         except life.Moved:
@@ -184,7 +185,7 @@ def _write(
         if form.write_alike:
             kept = dictionaries.read(services, run)
             warnings, promise = form.write_alike(*given, kept.promise)
-            warnings += dictionaries.warnings(kept, promise)
+            warnings += dictionaries.warnings(run, kept, promise)
         else:
             warnings, promise = form.write(*given), kept.promise
         beat.at("uploading", 97, rows_done=rows)

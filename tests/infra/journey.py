@@ -1,6 +1,7 @@
 """Everything that callers, queues and minutes do to a deployment, each call to AWS noted with the function that made it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ import app
 from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
-from chalicelib.exports import config
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports.row import Export
 from chalicelib.runs import row
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
@@ -30,6 +32,22 @@ from tests.infra.unpacked import recorded
 SENDER = "panelport@example.org"
 
 
+def writes(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], set[str]]]:
+    """The rows that a call writes to the table: each one's keys, and the members that it is given."""
+    if operation == "TransactWriteItems":
+        for action in params["TransactItems"]:
+            [(kind, given)] = action.items()
+            yield from writes(f"{kind}Item", given)
+    elif operation == "PutItem":
+        item = params["Item"]
+        yield (item["pk"], item["sk"]), set(item) - {"pk", "sk"}
+    elif operation == "UpdateItem":
+        names = params.get("ExpressionAttributeNames", {})
+        given = params["UpdateExpression"].partition("REMOVE")[0].partition("DELETE")[0]
+        members = {name for mark, name in names.items() if re.search(rf"{re.escape(mark)}\b", given)}
+        yield (params["Key"]["pk"], params["Key"]["sk"]), members
+
+
 @dataclass
 class Hosted(Deployment):
     """A deployment whose functions are called as Lambda calls them; who calls AWS for what is noted."""
@@ -38,11 +56,16 @@ class Hosted(Deployment):
     own: dict[str, Services] = field(default_factory=dict)
     noted: dict[tuple[str, Need], None] = field(default_factory=dict)
     reached: set[tuple[str, str]] = field(default_factory=set)
+    # The members that were written under each key of the table.
+    written: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def note(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
         if self.function is not None:
             for need in needs(model.service_model.service_name, model.name, params):
                 self.noted[self.function, need] = None
+        if model.service_model.service_name == "dynamodb":
+            for key, members in writes(model.name, params):
+                self.written.setdefault(key, set()).update(members)
 
     def invoke(self, function: str, event: Any) -> Any:
         """What a function returns for an event; what one has read and kept is unknown to the others."""
@@ -179,7 +202,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     # The schedule's next time, when EventBridge could not be told at once.
     another = community.save(schedule=schedule, run=True)
     community.finished(another["run"])
-    place = config.place(community.domain, another["id"])
+    place = Tenant(community.deployment.services, community.domain).key(Export.place(another["id"]))
     now = instants.text(community.deployment.services.now())
     late = {"schedule_state": "changed", "due_kind": "schedule", "due_at": now}
     for changed in (schedule, {**schedule, "enabled": False}):
@@ -200,9 +223,8 @@ def config_due(community: Community, export_id: str) -> Any:
     from chalicelib.exports import schedules
 
     services = community.deployment.services
-    item = services.store.get(*config.place(community.domain, export_id))
-    assert item is not None
-    return schedules.next_due(config.config_of(item), services.now(), 1)[0]
+    export = Tenant(services, community.domain).found(Export, Export.place(export_id))
+    return schedules.next_due(export.config, services.now(), 1)[0]
 
 
 def scheduled(community: Community, export_id: str, due: Any) -> Any:

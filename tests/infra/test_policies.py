@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,6 +137,51 @@ def test_each_function_does_what_it_may(travelled: Hosted, function: str) -> Non
         and not {("*", grant.sid, grant.action), (function, grant.sid, grant.action)} & UNSEEN.keys()
     }
     assert unused == set()
+
+
+# Rows and members that the journey does not write, and why.
+UNWRITTEN = {
+    ("inbox", "after", "key"): "Only an inbox of more than 5,000 files is listed in several sweeps.",
+    ("idempotency/<domain>/<key>", "<hash>/<instant>/<n>", "part"): "Only an answer past 350 kB is kept in parts.",
+    ("idempotency/<domain>/<key>", "<hash>/<instant>/<n>", "expires"): "Only an answer past 350 kB is kept in parts.",
+    ("idempotency/<domain>/<key>", "<hash>", "parts"): "Only an answer past 350 kB is kept in parts.",
+    ("imports/<domain>", "<import>", "error"): "No import of the journey fails.",
+    ("run/<domain>/<run>", "run", "error"): "No run of the journey fails.",
+}
+
+
+def page_of_rows() -> list[tuple[str, str, set[str]]]:
+    """Keys and members of each kind of row as `rows.md` names them."""
+    text = (PROJECT / "chalicelib" / "base" / "rows.md").read_text()
+    cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    return [(pk.strip(" `"), sk.strip(" `"), set(re.findall("`([^`]+)`", members))) for pk, sk, _, members, _ in cells]
+
+
+def _as_pattern(key: str) -> re.Pattern[str]:
+    parts = re.split(r"<([^>]+)>", key)
+    return re.compile("".join(".+" if n % 2 and one[-1] == "*" else "[^/]+" if n % 2 else re.escape(one)
+                              for n, one in enumerate(parts)))  # fmt: skip
+
+
+def test_the_page_of_rows_names_all_that_is_written_and_nothing_else(travelled: Hosted) -> None:
+    page = page_of_rows()
+    written: dict[tuple[str, str], set[str]] = {(pk, sk): set() for pk, sk, _ in page}
+    for (pk, sk), members in travelled.written.items():
+        [kind] = [
+            (one, other)
+            for one, other, _ in page
+            if _as_pattern(one).fullmatch(pk) and _as_pattern(other).fullmatch(sk)
+        ] or [(pk, sk)]
+        written.setdefault(kind, set()).update(members)
+    named = {(pk, sk): members - {name for *key, name in UNWRITTEN if key == [pk, sk]} for pk, sk, members in page}
+    assert written == named
+
+
+def test_the_page_of_rows_names_files_that_there_are() -> None:
+    text = (PROJECT / "chalicelib" / "base" / "rows.md").read_text()
+    files = re.findall(r"\| (\w+/\w+\.py) \|$", text, re.MULTILINE)
+    assert len(files) == len(page_of_rows())
+    assert [name for name in files if not (PROJECT / "chalicelib" / name).exists()] == []
 
 
 def test_every_reason_is_still_needed(travelled: Hosted) -> None:

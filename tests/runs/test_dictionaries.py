@@ -4,6 +4,8 @@ import pyreadstat
 import pytest
 
 from chalicelib.base.leases import Superseded
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports.row import Dictionary, dictionary
 from chalicelib.runs import dictionaries, life, worker
 from tests.deployed import Community, deployed, forgotten
 from tests.files.test_spss_file import pspp_is_here, run_pspp
@@ -129,8 +131,9 @@ def test_a_patch_of_the_dataset_chooses_anew(community, tmp_path):
 
 
 def kept(community, made):
-    found = community.deployment.services.store.get(*dictionaries.place(community.domain, made["id"]))
-    return found and found["variables"]
+    tenant = Tenant(community.deployment.services, community.domain)
+    found = tenant.get(Dictionary, Dictionary.place(made["id"]))
+    return found and found.variables
 
 
 def test_a_run_that_is_canceled_before_its_end_changes_nothing(community, tmp_path):
@@ -173,10 +176,10 @@ def test_a_hundred_thousand_variables_are_remembered_as_they_were():
         for code in (*range(-2, 400), *range(500, 1_100, 2), 2_000_000_000)
     }
     promise |= {("Note", None): ("Note", "A64"), ("Topics", 2): ("Topics_2_2", "F8.0"), ("Topics", 3): ("T", "F12.0")}
-    text = dictionaries.stored(promise)
-    assert dictionaries.promise_of(text) == promise
-    assert len(text) < dictionaries.MAX_BYTES / 4
-    assert dictionaries.promise_of(dictionaries.stored({})) == {}
+    made = dictionary("exp_1", promise)
+    assert made.promise == promise
+    assert len(made.variables) < dictionaries.MAX_BYTES / 4
+    assert dictionary("exp_1", {}).promise == {}
 
 
 def test_a_dictionary_too_large_to_remember_is_told(community, tmp_path, monkeypatch):
