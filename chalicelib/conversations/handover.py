@@ -9,9 +9,7 @@ holder for five minutes at most, one at a time and six times a day; of 1,000,000
 day. Nothing of it ever keeps the holder out.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 DAY = 86_400
 REQUEST_SECONDS = 300
@@ -43,28 +41,20 @@ class Handover:
     code: Code | None = None
 
 
-def read(stored: Mapping[str, Any] | None, now: int) -> Handover:
-    """The state as it stands now: without what is older than a day, has lapsed, or has been tried too often."""
-    if stored is None:
-        return Handover()
-    requests = tuple(at for at in stored["requests"] if at > now - DAY)
-    is_asked = stored["is_asked"] and requests != () and requests[-1] > now - REQUEST_SECONDS
-    codes = tuple(at for at in stored["codes"] if at > now - DAY)
-    code = Code(**stored["code"]) if stored["code"] else None
+def standing(written: Handover, now: int) -> Handover:
+    """What stands now of a state as it was written: without what is older than a day, has lapsed, or has been tried too
+    often."""
+    requests = tuple(at for at in written.requests if at > now - DAY)
+    is_asked = written.is_asked and requests != () and requests[-1] > now - REQUEST_SECONDS
+    codes = tuple(at for at in written.codes if at > now - DAY)
+    code = written.code
     stands = code is not None and code.at > now - CODE_SECONDS and code.tries < TRIES
     return Handover(requests, is_asked, codes, code if stands else None)
 
 
-def stored(handover: Handover, now: int) -> dict[str, Any]:
-    """The members of the row that `read` reads; `expires` is when DynamoDB may delete it."""
-    code = handover.code
-    return {
-        "requests": list(handover.requests),
-        "is_asked": handover.is_asked,
-        "codes": list(handover.codes),
-        "code": code and {"form": code.form, "at": code.at, "device": code.device, "tries": code.tries},
-        "expires": now + DAY + CODE_SECONDS,
-    }
+def forgotten_at(now: int) -> int:
+    """When nothing stands any more of a state that is written now."""
+    return now + DAY + CODE_SECONDS
 
 
 def asked(handover: Handover, now: int) -> Handover | None:

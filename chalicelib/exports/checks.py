@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
@@ -15,7 +15,7 @@ from chalicelib.base.errors import Fault, Faulty, Invalid, faulty
 from chalicelib.base.services import Services
 from chalicelib.base.shapes import Described
 from chalicelib.exports import cron
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, FormatName
 from chalicelib.runs.config import EMPTY, Config
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import Body
@@ -42,7 +42,6 @@ Title = Annotated[
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 
 
-FormatName = Literal["csv", "spss", "parquet", "ndjson"]
 Dataset = Annotated[dict[str, Any], Described("datasets.Dataset")]
 Options = Annotated[dict[str, Any], Described("runs.Options")]
 

@@ -22,6 +22,7 @@ from chalicelib.base.services import Services
 from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import raw
 from chalicelib.exports.checks import MAX_CONFIG_BYTES
+from chalicelib.files.formats import InsiderFormatName, insider_formats
 from chalicelib.intake import attributes
 from chalicelib.runs import downloads, life
 from chalicelib.runs.config import Config, config
@@ -32,7 +33,6 @@ from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes
 from chalicelib.webhooks.call import refusal_now
 
 ROUTES = Routes("Insider")
-FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
 # Its spelling of two operators; the other four that it documents (eq, ne, lt, gt) are spelled as ours are.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
 Operator = Literal[
@@ -99,7 +99,7 @@ class RawBody(Body):
     """`email`, `c_<profile attribute>`, the name of one alone, or `*`."""
     events: EventsMember | None = None
     """Which events are rows."""
-    format: Literal["csv", "parquet", "json"]
+    format: InsiderFormatName
     """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
     """Where a POST tells of the file; https where it lacks its scheme. Nowhere: the answer's `url` leads to it."""
@@ -185,11 +185,12 @@ def _judged(services: Services, domain: str, value: Any) -> Config:
 
 
 def _config(dataset: Mapping[str, Any], form: str, hook: str | None) -> Config:
+    ours, options = insider_formats()[form]
     return config(
         title="Raw user data",
         dataset=dataset,
-        format=FORMATS[form],
-        format_options={"dialect": "insider"} if form == "csv" else {},
+        format=ours,
+        format_options=options,
         deliver={"webhook_url": hook} if hook else None,
     )
 

@@ -1,12 +1,14 @@
-"""The rows of the table that make objects of the lake count: which manifest does, and which imports do.
+"""The rows of a domain's lake: which manifest and which imports count, and when it is to be compacted next.
 
 How they may change: `base.row`.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from chalicelib.aws.store import Item
+from chalicelib.base import instants
 from chalicelib.base.row import Place, attributes, members
 from chalicelib.lake import layout
 
@@ -53,3 +55,29 @@ class Imported:
 
     def item(self) -> Item:
         return attributes(self, "accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """When the lake is to be compacted next, and who is at it. `again_at` is by when there is more to do than whoever
+    looks now may see."""
+
+    domain: str = ""
+    due_at: str | None = None
+    again_at: str | None = None
+    owner: str | None = None
+    lease_until: str | None = None
+    fence: int = 0
+
+    PLACE = Place("lake", "work")
+
+    @classmethod
+    def read(cls, item: Item) -> Self:
+        return members(cls, item)
+
+    def item(self) -> Item:
+        return attributes(self)
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether somebody is at it at this moment."""
+        return self.owner is not None and self.lease_until is not None and instants.parse(self.lease_until) > now

@@ -8,9 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-Format = Literal["csv", "spss", "parquet", "ndjson"]
 # What a member that is not asked for is.
 EMPTY: Mapping[str, Any] = {
     "description": "",
@@ -75,9 +74,9 @@ class Config:
         return kind
 
     @property
-    def format(self) -> Format:
+    def format(self) -> str:
         """The format of the file."""
-        format: Format = self._whole["format"]
+        format: str = self._whole["format"]
         return format
 
     @property

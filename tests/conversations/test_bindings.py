@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.conversations import bindings, registry
+from chalicelib.conversations.row import Conversation
 from tests.conversations.handovers import AGAIN, ASK, ENTER, GO_ON, MOVE, ask, figures, shown, started
 from tests.conversations.panel import DESTINATION, OWN, Device, Panel, before, buttons, conversation, opened, pid_of
 from tests.deployed import Community, logged
@@ -396,9 +396,7 @@ def test_nothing_that_a_stranger_sees_tells_of_the_holder(community: Community):
 def allowing(community: Community, devices: int | None) -> tuple[Panel, str]:
     """A conversation whose links work on so many devices, and one of them."""
     panel, (link, *_) = opened(community)
-    services = community.deployment.services
-    place = registry.place(community.domain, panel.made["id"])
-    services.store.update(place, {"devices": devices})
+    community.deployment.services.store.update(panel.key, {"devices": devices})
     return panel, link
 
 
@@ -449,23 +447,22 @@ def test_with_any_number_of_devices_there_is_nothing_to_hand_over(community: Com
 
 def test_conversations_of_before_have_one_device_or_any(community: Community):
     panel = conversation(community)
-    services = community.deployment.services
-    item = services.store.get(*registry.place(community.domain, panel.made["id"]))
+    item = community.deployment.services.store.get(*panel.key)
     old = {name: value for name, value in item.items() if name != "devices"}
-    assert registry.devices_allowed({**old, "allow_multiple_devices": False}) == 1
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True}) is None
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True, "devices": 4}) == 4
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True, "devices": None}) is None
+    assert Conversation.read({**old, "allow_multiple_devices": False}).devices == 1
+    assert Conversation.read({**old, "allow_multiple_devices": True}).devices is None
+    assert Conversation.read({**old, "allow_multiple_devices": True, "devices": 4}).devices == 4
+    assert Conversation.read({**old, "allow_multiple_devices": True, "devices": None}).devices is None
 
 
 @pytest.mark.parametrize(("devices", "many"), [(None, True), (1, False), (3, True)])
 def test_the_release_before_can_read_what_this_one_writes(community: Community, devices, many):
     """It knows one device or any, by `allow_multiple_devices`: after a roll-back nobody is kept out."""
     panel = conversation(community)
-    store, place = community.deployment.services.store, registry.place(community.domain, panel.made["id"])
-    assert store.get(*place)["allow_multiple_devices"] is False
+    store = community.deployment.services.store
+    assert store.get(*panel.key)["allow_multiple_devices"] is False
     panel.finished(count=1, devices=devices)
-    assert store.get(*place)["allow_multiple_devices"] is many
+    assert store.get(*panel.key)["allow_multiple_devices"] is many
 
 
 def test_a_link_that_was_never_started_has_nothing_to_hand_over(community: Community):
@@ -494,6 +491,5 @@ def test_the_row_of_a_handover_expires(community: Community):
     (row,) = handovers(panel)
     now = community.deployment.clock().timestamp()
     assert now + 86_400 <= row["expires"] <= now + 2 * 86_400
-    item = registry.get(community.deployment.services, community.domain, panel.made["id"])
-    assert (row["pk"], row["sk"]) == bindings.handover_place(item, pid_of(link))
+    assert (row["pk"], row["sk"]) == (f"handover/{community.domain}/{panel.made['id']}", pid_of(link))
     assert holder.get(link).status == 200

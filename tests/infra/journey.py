@@ -408,7 +408,8 @@ def purge(community: Community) -> None:
 
 
 def described_by_itself(community: Community) -> None:
-    for path in ("/healthz", "/v1/openapi.json", "/docs"):
+    done(community.deployment.call("GET", "/"))
+    for path in ("/healthz", "/v1/openapi.json", "/docs", "/docs/swagger-ui.css"):
         assert community.deployment.call("GET", path).status == 200
     for path in [path for path, methods in app.app.routes.items() if "OPTIONS" in methods]:
         community.deployment.call("OPTIONS", path.replace("{", "").replace("}", ""), Origin="https://front.example")
