@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import door
 from tests.base.test_strict_json import HOSTILE
-from tests.builders import export, problem
+from tests.builders import export, pointers, problem
 from tests.deployed import Community, deployed
 from tests.tenants import lived_in
 from tests.test_requests import ABOUT, check
@@ -290,7 +290,7 @@ def test_a_hostile_header_is_refused_or_ignored(community, value):
 )
 def test_a_path_or_a_method_that_no_route_has_is_404(community, method):
     for path in (
-        "/",
+        *(["/"] if method != "GET" else []),
         "/v1",
         "/v1/",
         "//v1/exports",
@@ -308,7 +308,7 @@ def test_a_domain_in_a_path_a_query_a_header_or_a_body_changes_nothing(community
     other = Community(community.deployment)
     before = other.call("GET", "/v1/exports").body
     for query in ("domain=asked", "domain_id=asked&tenant=asked"):
-        assert other.call("GET", f"/v1/exports?{query}").body == before
+        assert {"/domain", "/domain_id", "/tenant"} >= set(pointers(other.call("GET", f"/v1/exports?{query}")))
     for name in ("X-Domain", "X-Partner-Name", "X-Tenant-Id", "X-Forwarded-Host"):
         assert other.call("GET", "/v1/exports", **{name: "asked"}).body == before
     assert other.call("PATCH", "/v1/domain", {"id": "asked"}).status == 422
