@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import batched
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Attribute, AttributeType, Catalog
-from chalicelib.base.errors import Conflict, Fault, NotFound, conflict
+from chalicelib.base.errors import MAX_FAULTS, Conflict, Fault, NotFound, conflict
 from chalicelib.base.services import Services
 from chalicelib.base.table import Choice
 from chalicelib.datasets import participants
@@ -19,6 +21,9 @@ from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, pa
 ROUTES = Routes("Attributes")
 MAX_ATTRIBUTES = 2000
 MAX_CHOICES = 1000
+# What one request defines, and what one transaction writes beside the version.
+MAX_AT_ONCE = 500
+AT_ONCE = 99
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
@@ -49,6 +54,20 @@ class AttributeBody(Body):
     """The choices of a choice attribute."""
     multiple: bool = False
     """Whether a participant may have several choices."""
+
+
+class NamedAttribute(AttributeBody):
+    """One of many attributes."""
+
+    name: str
+    """The column's name."""
+
+
+class AttributesBody(Body):
+    """What `PUT /v1/attributes` takes."""
+
+    attributes: Annotated[list[NamedAttribute], Field(max_length=MAX_AT_ONCE)]
+    """The attributes, judged as a whole."""
 
 
 def catalog(services: Services, domain: str) -> Catalog:
@@ -158,16 +177,84 @@ def _read(call: Call, value: Any) -> AttributeBody:
 )
 def define_attribute(call: Call) -> Answer:
     """Define the attribute, or replace its definition: 201 when it is new."""
-    name, body = call.path["name"], call.body
+    given = NamedAttribute(name=call.path["name"], **dict(call.body))
+    (attribute,), is_new = _define(call, [given])
+    return Answer(201 if is_new else 200, shown(attribute))
+
+
+def _read_many(_: Call, value: Any) -> AttributesBody:
+    faults: list[Fault] = []
+    members = value.get("attributes") if isinstance(value, dict) else None
+    for n, member in enumerate(members if isinstance(members, list) else []):
+        if isinstance(member, dict) and len(faults) < MAX_FAULTS:
+            faults += [fault.below(f"/attributes/{n}") for fault in _member_faults(member)]
+    names = [str(member.get("name")).lower() for member in members or [] if isinstance(member, dict)] if members else []
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    seen: set[str] = set()
+    for n, member in enumerate(members or []):
+        name = str(member.get("name")).lower() if isinstance(member, dict) else ""
+        if name in twice and name in seen:
+            faults.append(Fault(f"/attributes/{n}/name", "duplicate", "is the name of an earlier attribute"))
+        seen.add(name)
+    return validated(AttributesBody, value, lambda _: faults)
+
+
+def _member_faults(member: Mapping[str, Any]) -> list[Fault]:
+    """What the members of one of many attributes say against each other, where their types are right."""
+    name = member.get("name")
+    faults = _name_faults(name) if isinstance(name, str) else []
+    try:
+        made = NamedAttribute.model_validate(member)
+    except ValidationError:
+        return faults
+    return [*faults, *_faults(made.model_dump())]
+
+
+@ROUTES.add(
+    "PUT",
+    "/v1/attributes",
+    ADMIN,
+    "Define many profile attributes",
+    answer="intake.Defined",
+    refuses=(409,),
+    body=AttributesBody,
+    read=_read_many,
+)
+def define_attributes(call: Call) -> Answer:
+    """Define the attributes, or replace their definitions: all of them, or none where one is refused."""
+    made, _ = _define(call, call.body.attributes)
+    return Answer(200, {"defined": len(made)})
+
+
+def _define(call: Call, given: Sequence[NamedAttribute]) -> tuple[list[Attribute], bool]:
+    """Define them; what was made, and whether all are new. Reads those alone, however many the domain has."""
+    services, domain = call.services, call.domain
     for _ in range(5):
-        known = catalog(call.services, call.domain)
-        before = _before(known, name)
-        if before is None and len(known.attributes) >= MAX_ATTRIBUTES:
-            raise Conflict(f"The domain has {MAX_ATTRIBUTES} profile attributes, which is the most there may be.")
-        attribute = _defined(name, body, before, known.version + 1)
-        if _write(call.services, call.domain, attribute, before, known.version):
-            return Answer(200 if before else 201, shown(attribute))
+        version, count = _state(services, domain)
+        before = _defined_before(services, domain, given)
+        new = sum(1 for one in given if one.name.lower() not in before)
+        if count + new > MAX_ATTRIBUTES:
+            raise Conflict(f"A domain has at most {MAX_ATTRIBUTES} profile attributes; this one has {count}.")
+        _check_before(given, before, many=len(given) > 1)
+        made = [_defined(one, before.get(one.name.lower()), version + 1) for one in given]
+        if _write(services, domain, made, before, (version, count)):
+            return made, new == len(given)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
+
+
+def _state(services: Services, domain: str) -> tuple[int, int]:
+    """The version of the domain's attributes, and how many there are."""
+    item = services.store.get(f"domain/{domain}", "domain") or {}
+    known = item.get("attributes_count")
+    count = len(catalog(services, domain).attributes) if known is None else int(known)
+    return int(item.get("attributes_version", 0)), count
+
+
+def _defined_before(services: Services, domain: str, given: Sequence[NamedAttribute]) -> dict[str, Attribute]:
+    """The attributes that have these names already, by the lower case of their names."""
+    found = services.store.get_many([(f"domain/{domain}", f"attribute/{one.name.lower()}") for one in given])
+    attributes = [_attribute(item) for item in found if item is not None]
+    return {attribute.name.lower(): attribute for attribute in attributes}
 
 
 @ROUTES.add(
@@ -188,7 +275,8 @@ def delete_attribute(call: Call) -> Answer:
         if attribute is None:
             raise NotFound
         place = (f"domain/{call.domain}", f"attribute/{attribute.name.lower()}")
-        if _versioned(call.services, call.domain, known.version, Write(delete=place)):
+        state = (known.version, len(known.attributes) - 1)
+        if _versioned(call.services, call.domain, state, [Write(delete=place)]):
             return Answer(204)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
@@ -225,6 +313,7 @@ def _choice_faults(choices: Sequence[Mapping[str, Any] | None], multiple: bool) 
     if sum(len(choice.get("label", "").encode()) for choice in choices if choice) > MAX_CHOICES_BYTES:
         detail = f"the labels are past {MAX_CHOICES_BYTES} bytes together"
         faults.append(Fault("/choices", "too_large", detail, {"max": MAX_CHOICES_BYTES}))
+    codes = {str(choice["code"]): n for n, choice in enumerate(choices) if choice and "code" in choice}
     seen: dict[str, set[Any]] = {"code": set(), "label": set()}
     for n, choice in enumerate(choices):
         given = choice or {}
@@ -232,35 +321,40 @@ def _choice_faults(choices: Sequence[Mapping[str, Any] | None], multiple: bool) 
             if name in given and given[name] in earlier:
                 faults.append(Fault(f"/choices/{n}/{name}", "duplicate", f"is the {name} of an earlier choice"))
             earlier.add(given.get(name))
+        if codes.get(given.get("label", ""), n) != n:
+            faults.append(Fault(f"/choices/{n}/label", "conflict", "is the code of another choice"))
         if multiple and ";" in given.get("label", ""):
             faults.append(Fault(f"/choices/{n}/label", "malformed", "a label of a multiple choice has no ;"))
     return faults
 
 
-def _before(known: Catalog, name: str) -> Attribute | None:
-    for attribute in known.attributes.values():
-        if attribute.name == name:
-            return attribute
-        if attribute.name.lower() == name.lower():
-            detail = f"The attribute {attribute.name} has this name but for its case."
-            raise conflict(detail, "/name", "taken", attribute=attribute.name)
-    return None
+def _check_before(given: Sequence[NamedAttribute], before: Mapping[str, Attribute], *, many: bool) -> None:
+    """Conflict where one of them cannot take the place of what has its name."""
+    for n, one in enumerate(given):
+        earlier = before.get(one.name.lower())
+        at = f"/attributes/{n}" if many else ""
+        if earlier is not None and earlier.name != one.name:
+            detail = f"The attribute {earlier.name} has this name but for its case."
+            raise conflict(detail, f"{at}/name", "taken", attribute=earlier.name)
+        if earlier is not None and earlier.has_data and not _is_same(earlier, one):
+            detail = f"{one.name} has data as {_kind(earlier.type, earlier.multiple)}; its type cannot change."
+            member = "type" if earlier.type != one.type else "multiple"
+            raise conflict(detail, f"{at}/{member}", type=earlier.type, multiple=earlier.multiple)
 
 
-def _defined(name: str, body: AttributeBody, before: Attribute | None, version: int) -> Attribute:
-    same = before is not None and (before.type, before.multiple) == (body.type, body.multiple)
-    if before is not None and before.has_data and not same:
-        detail = f"{name} has data as {_kind(before.type, before.multiple)}; its type cannot change."
-        at = "/type" if before.type != body.type else "/multiple"
-        raise conflict(detail, at, type=before.type, multiple=before.multiple)
+def _is_same(before: Attribute, body: AttributeBody) -> bool:
+    return (before.type, before.multiple) == (body.type, body.multiple)
+
+
+def _defined(body: NamedAttribute, before: Attribute | None, version: int) -> Attribute:
     return Attribute(
-        name=name,
-        label=body.label or name,
+        name=body.name,
+        label=body.label or body.name,
         type=body.type,
         choices=tuple(Choice(choice.code, choice.label, choice.missing) for choice in body.choices),
         multiple=body.multiple,
         has_data=before.has_data if before else False,
-        defined_in=before.defined_in if before and same else version,
+        defined_in=before.defined_in if before and _is_same(before, body) else version,
     )
 
 
@@ -268,7 +362,25 @@ def _kind(kind: str, multiple: bool) -> str:
     return f"multiple {kind}" if multiple else kind
 
 
-def _write(services: Services, domain: str, attribute: Attribute, before: Attribute | None, version: int) -> bool:
+def _write(
+    services: Services,
+    domain: str,
+    made: Sequence[Attribute],
+    before: Mapping[str, Attribute],
+    state: tuple[int, int],
+) -> bool:
+    """Write the definitions, as many at a time as a transaction takes; False where they have changed meanwhile."""
+    version, count = state
+    for some in batched(made, AT_ONCE, strict=False):
+        count += sum(1 for attribute in some if attribute.name.lower() not in before)
+        writes = [_put(services, domain, attribute, before.get(attribute.name.lower())) for attribute in some]
+        if not _versioned(services, domain, (version, count), writes):
+            return False
+        version += 1
+    return True
+
+
+def _put(services: Services, domain: str, attribute: Attribute, before: Attribute | None) -> Write:
     item: Item = {
         "pk": f"domain/{domain}",
         "sk": f"attribute/{attribute.name.lower()}",
@@ -283,17 +395,20 @@ def _write(services: Services, domain: str, attribute: Attribute, before: Attrib
     }
     # A batch may mark the attribute as having data at this very moment; then the change is judged anew.
     unmarked = Attr("has_data").eq(before.has_data) if before else Attr("pk").not_exists()
-    return _versioned(services, domain, version, Write(put=item, when=unmarked))
+    return Write(put=item, when=unmarked)
 
 
-def _versioned(services: Services, domain: str, version: int, write: Write) -> bool:
+def _versioned(services: Services, domain: str, state: tuple[int, int], writes: Sequence[Write]) -> bool:
+    """Write under the next version, `state` being the one that is left and how many attributes there will be."""
+    version, count = state
     current = (
         Attr("attributes_version").eq(version)
         if version
         else (Attr("attributes_version").not_exists() | Attr("attributes_version").eq(0))
     )
-    bump = Write(update=(f"domain/{domain}", "domain"), set={"attributes_version": version + 1}, when=current)
-    done = services.store.transact([write, bump]) is None
+    changes = {"attributes_version": version + 1, "attributes_count": count}
+    bump = Write(update=(f"domain/{domain}", "domain"), set=changes, when=current)
+    done = services.store.transact([*writes, bump]) is None
     services.memory.pop(("catalog", domain), None)
     return done
 
