@@ -9,9 +9,11 @@ from chalicelib.base import due, instants, leases, messages, telemetry
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.leases import Beat, Superseded
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant, of
 from chalicelib.imports import imports
 from chalicelib.intake import attributes
 from chalicelib.lake import accept, compaction, layout, manifest
+from chalicelib.lake.pointers import Work
 from chalicelib.runs import erasure
 
 # Of a domain's lake one worker at a time takes the new batches: what several would do, one commit alone can keep.
@@ -35,13 +37,15 @@ def work(services: Services, message: messages.Job, owner: str) -> None:
 
 def send_compaction(services: Services, found: Item) -> None:
     """Send the message for a domain whose lake is due to be compacted."""
+    domain = of(services, found).domain
     if due.move(services, found, RESEND):
-        services.jobs_queue.send(messages.Compact(domain=found["domain"]).sent(), group=found["domain"])
+        services.jobs_queue.send(messages.Compact(domain=domain).sent(), group=domain)
 
 
 def send_erasure(services: Services, found: Item) -> None:
     """Send the message for a domain that has purges to carry out."""
-    services.jobs_queue.send(messages.Erase(domain=found["domain"]).sent(), group=found["domain"])
+    domain = of(services, found).domain
+    services.jobs_queue.send(messages.Erase(domain=domain).sent(), group=domain)
 
 
 def _erase(services: Services, domain: str) -> None:
@@ -69,7 +73,7 @@ def compact(services: Services, domain: str, owner: str) -> None:
         _tell("compaction attempt failed", domain, error)
         leases.give_back(services, lease, RESEND)
     else:
-        _settle(services, domain, item, again=again, has_worked=has_worked)
+        _settle(services, domain, lease, again=again, has_worked=has_worked)
 
 
 def _steps(services: Services, domain: str, beat: Beat) -> tuple[bool, bool]:
@@ -88,9 +92,9 @@ def _steps(services: Services, domain: str, beat: Beat) -> tuple[bool, bool]:
     return bool(found), has_worked
 
 
-def _settle(services: Services, domain: str, item: Item, *, again: bool, has_worked: bool) -> None:
+def _settle(services: Services, domain: str, lease: leases.Lease, *, again: bool, has_worked: bool) -> None:
     """End our lease; the domain is due again for what is left, or for what was said meanwhile to be coming."""
-    key, now = layout.work(domain), services.now()
+    now = services.now()
     leaving = manifest.current(services, domain).leaving
     at: list[str] = []
     if again:
@@ -101,13 +105,14 @@ def _settle(services: Services, domain: str, item: Item, *, again: bool, has_wor
     elif leaving:
         first = instants.parse(leaving[0].at) + compaction.GRACE
         at = [instants.text(max(first, now) + timedelta(seconds=1))]
-    while (row := services.store.get(*key) or {}).get("owner") == item["owner"] and row["fence"] == item["fence"]:
-        said = [row["again_at"]] if "again_at" in row else []
+    tenant = Tenant(services, domain)
+    while (work := tenant.get(Work, Work.PLACE)) and work.owner is not None and work.fence == lease.fence:
+        said = [work.again_at] if work.again_at is not None else []
         unsaid = Attr("again_at").eq(said[0]) if said else Attr("again_at").not_exists()
         marks = ("owner", "lease_until", "again_at")
         changes = due.at("lake", min(at + said)) if at or said else {}
         gone = marks if changes else (*marks, *due.MARKS)
-        if services.store.update(key, changes, gone, when=leases.of(TERMS, item).ours & unsaid) is not None:
+        if tenant.update(Work, Work.PLACE, changes, gone, when=lease.ours & unsaid) is not None:
             return
 
 

@@ -10,7 +10,9 @@ from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Fault
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
-from chalicelib.conversations import pid, registry, tables
+from chalicelib.base.tenant import Tenant
+from chalicelib.conversations import pid, tables
+from chalicelib.conversations.row import Conversation, pid_key
 from chalicelib.datasets import (
     conversation_links,
     conversation_participants,
@@ -102,8 +104,8 @@ def purged(services: Services, domain: str) -> list[str]:
 
 def other(services: Services, domain: str) -> list[str]:
     """The ids of the domain's registered conversations of kind other."""
-    items = services.store.query(f"domain/{domain}", "conversation/")
-    return [item["id"] for item in items if item["kind"] == "other"]
+    found = Tenant(services, domain).query(Conversation, Conversation.ALL)
+    return [conversation.id for conversation in found if conversation.kind == "other"]
 
 
 def comparable(catalog: Catalog) -> tuple[Column, ...]:
@@ -203,19 +205,23 @@ def _check_conversation_participants(value: Mapping[str, Any], scope: Scope) -> 
         reading.word(asked["include"], f"{at}/include", faults, get_args(conversation_participants.Include))
     if "conversation_id" in asked:
         found = reading.text(asked["conversation_id"], f"{at}/conversation_id", faults)
-        if found is not None and registry.find(scope.services, scope.domain, found[:128]) is None:
+        if found is not None and _conversation(scope, found[:128]) is None:
             faults.append(Fault(f"{at}/conversation_id", "not_found", "is not a conversation of this domain"))
     return faults
 
 
+def _conversation(scope: Scope, conversation_id: str) -> Conversation | None:
+    return Tenant(scope.services, scope.domain).get(Conversation, Conversation.place(conversation_id))
+
+
 def _conversation_participants_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
-    item = registry.find(scope.services, scope.domain, value["conversation_id"])
-    if item is None:
+    conversation = _conversation(scope, value["conversation_id"])
+    if conversation is None:
         return Impossible("The conversation is not there any more.")
     include: conversation_participants.Include = "assigned" if value.get("include") == "assigned" else "participated"
-    table = conversation_participants.table(item["id"], item["question_count"], include, when.as_of)
+    table = conversation_participants.table(conversation.id, conversation.question_count, include, when.as_of)
     wanted = Wanted(participants=False, participation=True)
-    return Job(table, wanted, prepare=lambda con, folder: tables.put_links(con, folder, scope.services, item))
+    return Job(table, wanted, prepare=lambda con, folder: tables.put_links(con, folder, scope.services, conversation))
 
 
 def _check_links(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
@@ -224,11 +230,11 @@ def _check_links(value: Mapping[str, Any], scope: Scope) -> list[Fault]:
 
 
 def _links_job(value: Mapping[str, Any], scope: Scope, when: When) -> Job | Impossible:
-    item = registry.find(scope.services, scope.domain, value["conversation_id"])
-    if item is None:
+    conversation = _conversation(scope, value["conversation_id"])
+    if conversation is None:
         return Impossible("The conversation is not there any more.")
-    key = registry.pid_key(scope.services, item)
-    table = conversation_links.table(pid.link(value["base_url"], item["code"], ""))
+    key = pid_key(scope.services, conversation)
+    table = conversation_links.table(pid.link(value["base_url"], conversation.code, ""))
     wanted = Wanted(participants=False)
     return Job(table, wanted, prepare=lambda con, folder: tables.put_issued(con, folder, key, value["count"]))
 

@@ -51,7 +51,8 @@ def _expire(services: Services, found: Item) -> None:
 
 def _revive(services: Services, found: Item) -> None:
     """Send a run again whose message or worker was lost; the index may lag, so the row itself is asked."""
-    run = row.find(services, found["domain"], found["id"])
+    seen = Run.read(found)
+    run = row.find(services, seen.domain, seen.id)
     if run is None or run.has_ended or run.due_at is None or instants.parse(run.due_at) > services.now():
         return
     again = instants.text(services.now() + AGAIN)

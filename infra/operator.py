@@ -10,12 +10,16 @@ from typing import Any, get_args
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.accounts import domains, keys
+from chalicelib.accounts.row import Domain
 from chalicelib.aws.messages import Queue
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import instants, telemetry
 from chalicelib.base.errors import NotFound, Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
+from chalicelib.base.tenant import Tenant
+from chalicelib.intake import purge
+from chalicelib.intake.row import Audit
 from chalicelib.runs import life
 from chalicelib.runs.row import Source
 from chalicelib.web.http import Role
@@ -57,17 +61,16 @@ def _domains(services: Services, asked: Any) -> Lines:
     pages = services.store.client.get_paginator("scan").paginate(
         TableName=services.settings.table, FilterExpression=Attr("sk").eq("domain")
     )
-    for item in sorted((item for page in pages for item in page["Items"]), key=lambda item: item["id"]):
-        yield f"{item['id']:<40} {item['created_at']}  {item['name']}"
+    found = [Domain.read(item) for page in pages for item in page["Items"]]
+    for domain in sorted(found, key=lambda domain: domain.id):
+        yield f"{domain.id:<40} {domain.created_at}  {domain.name}"
 
 
 def _keys(services: Services, asked: Any) -> Lines:
     domains.get(services, asked.domain)
-    pointers = services.store.query(f"domain/{asked.domain}", "key/")
-    for item in services.store.get_many([(pointer["sk"], "key") for pointer in pointers]):
-        if item is not None:
-            state = "revoked" if item["revoked_at"] else f"until {item['expires_at']}" if item["expires_at"] else "live"
-            yield f"{item['id']}  {item['role']:<7} {state:<8} {item['name']}"
+    for key in keys.of_domain(Tenant(services, asked.domain)):
+        state = "revoked" if key.revoked_at else f"until {key.expires_at}" if key.expires_at else "live"
+        yield f"{key.id}  {key.role:<7} {state:<8} {key.name}"
 
 
 def _make_key(services: Services, asked: Any) -> Lines:
@@ -77,12 +80,12 @@ def _make_key(services: Services, asked: Any) -> Lines:
 
 
 def _revoke_key(services: Services, asked: Any) -> Lines:
-    item = services.store.get(f"key/{asked.key_id}", "key")
-    if item is None:
+    key = keys.find(services, asked.key_id)
+    if key is None:
         raise NotFound
-    now = instants.text(services.now())
-    services.store.update((item["pk"], "key"), {"revoked_at": now}, when=Attr("revoked_at").eq(None))
-    yield f"{asked.key_id} of {item['domain']} is revoked"
+    if key.revoked_at is None:
+        services.store.transact([keys.revoke(services, key)])
+    yield f"{asked.key_id} of {key.domain} is revoked"
 
 
 def _queue(services: Services, name: str) -> Queue:
@@ -164,7 +167,7 @@ def _rerun(services: Services, asked: Any) -> Lines:
     run = life.get(services, asked.domain, asked.run_id)
     if run.export_id is None:
         raise ValueError("this run is of no saved export: ask for its links or raw data again")
-    source = Source(run.config.text, run.export_id)
+    source = Source(run.config, run.export_id)
     as_of = instants.parse(run.as_of) if asked.same_instant else None
     made = life.start(services, asked.domain, source, services.seed().identifier("run"), "user", as_of)
     yield f"{made.id} is {made.status}"
@@ -172,15 +175,14 @@ def _rerun(services: Services, asked: Any) -> Lines:
 
 def _purges(services: Services, asked: Any) -> Lines:
     domains.get(services, asked.domain)
-    items = services.store.query(f"purged/{asked.domain}")
-    pending = sorted(item["at"] for item in items if "due_at" in item)
-    yield f"{len(items)} participants purged, {len(pending)} of them not yet out of storage"
+    purges = purge.all_of(Tenant(services, asked.domain))
+    pending = sorted(row.at for row in purges if row.due_at is not None)
+    yield f"{len(purges)} participants purged, {len(pending)} of them not yet out of storage"
     if pending:
         late = (services.now() - instants.parse(pending[0])).total_seconds() / 3600
         yield f"the longest waits since {pending[0]} ({late:.1f} h; a day is promised)"
-    for item in services.store.query(f"audit/{asked.domain}", newest=True, limit=asked.last):
-        told = {name: value for name, value in item.items() if name not in ("pk", "sk")}
-        yield json.dumps(told, sort_keys=True)
+    for audit in Tenant(services, asked.domain).query(Audit, Audit.ALL, newest=True, limit=asked.last):
+        yield json.dumps(audit.item(), sort_keys=True)
 
 
 def _restore(services: Services, asked: Any) -> Lines:

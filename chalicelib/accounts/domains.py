@@ -1,20 +1,20 @@
 """Domains: the tenants, each with its name, contact and the secret that signs its one-off webhooks."""
 
 import base64
-import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints
 
 from chalicelib.accounts import keys
-from chalicelib.aws.store import Attr, Item
+from chalicelib.accounts.row import Domain
+from chalicelib.aws.store import Attr
 from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, NotFound, faulty
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import DOMAIN_ID, Tenant
 from chalicelib.web.http import ADMIN, Answer, Body, Call, Routes
 
 ROUTES = Routes("Domain")
-DOMAIN_ID = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 Email = Annotated[str, StringConstraints(max_length=254, pattern=patterns.EMAIL)]
 
 
@@ -38,36 +38,32 @@ class DomainPatch(Body):
 
 def make(services: Services, domain_id: str, name: str) -> str:
     """Make a domain and its first admin key, whose token it gives. For the operator's command, not over HTTP."""
-    if not DOMAIN_ID.fullmatch(domain_id):
-        raise ValueError("a domain's id is 1 to 40 of a-z, 0-9 and -")
-    item = {
-        "pk": f"domain/{domain_id}",
-        "sk": "domain",
-        "id": domain_id,
-        "name": name,
-        "contact_email": None,
-        "webhook_secret": "whsec_" + base64.b64encode(services.entropy(32)).decode(),
-        "created_at": instants.text(services.now()),
-        "attributes_version": 0,
-        "keys_version": 0,
-    }
-    if not services.store.put_new(item):
+    secret = "whsec_" + base64.b64encode(services.entropy(32)).decode()
+    made = Domain(domain_id, name, None, secret, instants.text(services.now()))
+    if not Tenant(services, domain_id).put_new(made):
         raise Conflict(f"The domain {domain_id} is there already.")
     _, token = keys.make(services, domain_id, keys.KeyBody(name="first admin key", role="admin"), services.seed())
     return token
 
 
-def get(services: Services, domain_id: str) -> Item:
-    """The domain's item; NotFound when there is none."""
-    item = services.store.get(f"domain/{domain_id}", "domain")
-    if item is None:
+def find(services: Services, domain_id: str) -> Domain | None:
+    """The domain of that id; None when there is none."""
+    if not DOMAIN_ID.fullmatch(domain_id):
+        return None
+    return Tenant(services, domain_id).get(Domain, Domain.PLACE)
+
+
+def get(services: Services, domain_id: str) -> Domain:
+    """The domain of that id; NotFound when there is none."""
+    domain = find(services, domain_id)
+    if domain is None:
         raise NotFound
-    return item
+    return domain
 
 
-def shown(item: Item) -> dict[str, Any]:
+def shown(domain: Domain) -> dict[str, Any]:
     """A domain as its admins see it."""
-    return {name: item[name] for name in ("id", "name", "contact_email", "webhook_secret")}
+    return {name: getattr(domain, name) for name in ("id", "name", "contact_email", "webhook_secret")}
 
 
 @ROUTES.add("GET", "/v1/domain", ADMIN, "Read the domain", answer="accounts.Domain")
@@ -83,8 +79,8 @@ def change_domain(call: Call) -> Answer:
     changes = {name: getattr(body, name) for name in body.model_fields_set}
     if not changes:
         return Answer(200, shown(get(call.services, call.domain)))
-    item = call.services.store.update((f"domain/{call.domain}", "domain"), changes, when=Attr("pk").exists())
-    return Answer(200, shown(item or get(call.services, call.domain)))
+    domain = call.tenant.update(Domain, Domain.PLACE, changes, when=Attr("pk").exists())
+    return Answer(200, shown(domain or get(call.services, call.domain)))
 
 
 def is_secret(value: object) -> bool:

@@ -3,18 +3,20 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints
 
-from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.accounts.row import ApiKey, Domain, KeyOfDomain, counted, hashed
+from chalicelib.aws.store import Attr, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.errors import Conflict, Fault, NotFound
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
-from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listing, page, validated
+from chalicelib.base.tenant import Tenant
+from chalicelib.web.http import ADMIN, Answer, Body, Call, Principal, Role, Routes, listed, page, validated
 
 ROUTES = Routes("Keys")
 MAX_KEYS = 1000
@@ -35,31 +37,50 @@ class KeyBody(Body):
     """From when on it is refused; never by default."""
 
 
-def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[Item, str]:
-    """Store a new key (again with the same seed: the same one) and give its item and its token, shown only here."""
+def make(services: Services, domain: str, body: KeyBody, seed: Seed) -> tuple[ApiKey, str]:
+    """Store a new key (again with the same seed: the same one) and give it and its token, shown only here."""
     key_id = seed.identifier("key")
     token = _token(services, key_id, seed)
-    item = {
-        "pk": f"key/{key_id}",
-        "sk": "key",
-        "id": key_id,
-        "domain": domain,
-        "name": body.name,
-        "role": body.role,
-        "hash": _hash(token),
-        "created_at": instants.text(services.now()),
-        "expires_at": instants.text(body.expires_at) if body.expires_at else None,
-        "revoked_at": None,
-    }
-    refused = services.store.transact(
-        [
-            Write(put=item, when=Attr("pk").not_exists()),
-            Write(put={"pk": f"domain/{domain}", "sk": f"key/{key_id}"}),
-        ]
+    key = ApiKey(
+        id=key_id,
+        domain=domain,
+        name=body.name,
+        role=body.role,
+        hash=hashed(token),
+        created_at=instants.text(services.now()),
+        expires_at=instants.text(body.expires_at) if body.expires_at else None,
+        revoked_at=None,
     )
-    if refused:
-        item = services.store.get(f"key/{key_id}", "key") or item
-    return item, token
+    pk, sk = ApiKey.place(key_id)
+    tenant = Tenant(services, domain)
+    new = Write(put={"pk": pk, "sk": sk, **key.item()}, when=Attr("pk").not_exists())
+    if tenant.transact(new, tenant.putting(KeyOfDomain(key_id))):
+        key = find(services, key_id) or key
+    return key, token
+
+
+def find(services: Services, key_id: str) -> ApiKey | None:
+    """The key of that id, whosever it is; None when there is none."""
+    item = services.store.get(*ApiKey.place(key_id))
+    return None if item is None else ApiKey.read(item)
+
+
+def of_domain(tenant: Tenant) -> list[ApiKey]:
+    """The domain's keys, the oldest first, revoked ones too."""
+    ids = [pointer.id for pointer in tenant.query(KeyOfDomain, KeyOfDomain.ALL)]
+    return many(tenant.services, ids)
+
+
+def many(services: Services, ids: Sequence[str]) -> list[ApiKey]:
+    """The keys of those ids, in their order."""
+    items = services.store.get_many([ApiKey.place(key_id) for key_id in ids])
+    return [ApiKey.read(item) for item in items if item is not None]
+
+
+def revoke(services: Services, key: ApiKey) -> Write:
+    """The write after which the key opens nothing."""
+    changes = {"revoked_at": instants.text(services.now())}
+    return Write(update=ApiKey.place(key.id), set=changes, when=Attr("pk").exists())
 
 
 def _token(services: Services, key_id: str, seed: Seed) -> str:
@@ -78,31 +99,23 @@ def principal_of(services: Services, authorization: str) -> Principal | None:
 def principal_of_token(services: Services, token: str) -> Principal | None:
     """Who holds the API key; None when it is unknown, revoked or expired."""
     match = _TOKEN.fullmatch(token)
-    item = services.store.get(f"key/{match[1]}", "key") if match else None
-    if item is None or not hmac.compare_digest(item["hash"], _hash(token)) or not _is_live(item, services.now()):
+    key = find(services, match[1]) if match else None
+    if key is None or not key.is_of(token) or not key.is_live(services.now()):
         return None
-    return Principal(domain=item["domain"], key_id=item["id"], role=item["role"])
+    return Principal(domain=key.domain, key_id=key.id, role=key.role)
 
 
-def _hash(token: str) -> str:
-    # A token carries 256 random bits, so a fast hash is as good as a slow one.
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _is_live(item: Item, now: datetime) -> bool:
-    return item["revoked_at"] is None and (item["expires_at"] is None or instants.parse(item["expires_at"]) > now)
-
-
-def shown(item: Item) -> dict[str, Any]:
+def shown(key: ApiKey) -> dict[str, Any]:
     """A key as callers see it: never its hash."""
-    return {name: item[name] for name in ("id", "name", "role", "created_at", "expires_at", "revoked_at")}
+    names = ("id", "name", "role", "created_at", "expires_at", "revoked_at")
+    return {name: getattr(key, name) for name in names}
 
 
-def _key(call: Call) -> Item:
-    item = call.services.store.get(f"key/{call.path['key_id']}", "key")
-    if item is None or item["domain"] != call.domain:
+def _key(call: Call) -> ApiKey:
+    key = find(call.services, call.path["key_id"])
+    if key is None or key.domain != call.domain:
         raise NotFound
-    return item
+    return key
 
 
 def _read(call: Call, value: Any) -> KeyBody:
@@ -134,18 +147,18 @@ def _key_member(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
 def create_key(call: Call) -> Answer:
     """A new key of the domain; `key` is shown in this answer only."""
     body: KeyBody = call.body
-    if len(call.services.store.query(f"domain/{call.domain}", "key/", limit=MAX_KEYS + 1)) > MAX_KEYS:
+    if len(call.tenant.query(KeyOfDomain, KeyOfDomain.ALL, limit=MAX_KEYS + 1)) > MAX_KEYS:
         raise Conflict(f"The domain has {MAX_KEYS} keys.")
-    item, token = make(call.services, call.domain, body, call.seed)
-    return Answer(201, {**shown(item), "key": token})
+    key, token = make(call.services, call.domain, body, call.seed)
+    return Answer(201, {**shown(key), "key": token})
 
 
 @ROUTES.add("GET", "/v1/keys", ADMIN, "List API keys", answer="Page[accounts.Key]", query=("limit", "cursor"))
 def list_keys(call: Call) -> Answer:
     """The domain's keys, newest first, revoked ones too."""
-    pointers, after = listing(call, f"domain/{call.domain}", "key/")
-    keys = call.services.store.get_many([(place, "key") for place, _ in pointers])
-    return page(((key["pk"], shown(key)) for key in keys if key), after)
+    pointers, after = listed(call, KeyOfDomain, KeyOfDomain.ALL)
+    keys = many(call.services, [pointer.id for _, pointer in pointers])
+    return page(((KeyOfDomain(key.id).where.sk, shown(key)) for key in keys), after)
 
 
 @ROUTES.add(
@@ -153,31 +166,21 @@ def list_keys(call: Call) -> Answer:
 )
 def revoke_key(call: Call) -> Answer:
     """Revoked at once; again is the same. The last live admin key stays."""
-    store, now = call.services.store, call.services.now()
-    item = call.found
-    domain = store.get(f"domain/{call.domain}", "domain") or {}
-    if item["revoked_at"] is not None:
+    services, tenant, key = call.services, call.tenant, call.found
+    domain = tenant.found(Domain, Domain.PLACE)
+    if key.revoked_at is not None:
         return Answer(204)
-    _check_an_admin_remains(call, item, now + timedelta(minutes=1))
+    _check_an_admin_remains(tenant, key, services.now() + timedelta(minutes=1))
     # The domain's version makes two revocations at a time take turns, so that they cannot revoke the last two.
-    version = int(domain.get("keys_version", 0))
-    unchanged = Attr("keys_version").eq(version) if "keys_version" in domain else Attr("keys_version").not_exists()
-    refused = store.transact(
-        [
-            Write(update=(item["pk"], "key"), set={"revoked_at": instants.text(now)}, when=Attr("pk").exists()),
-            Write(update=(f"domain/{call.domain}", "domain"), set={"keys_version": version + 1}, when=unchanged),
-        ]
-    )
-    if refused and (store.get(item["pk"], "key") or item)["revoked_at"] is None:
+    unchanged = counted("keys_version", domain.keys_version)
+    next_version = tenant.changing(Domain.PLACE, {"keys_version": domain.keys_version + 1}, when=unchanged)
+    if tenant.transact(revoke(services, key), next_version) and (find(services, key.id) or key).revoked_at is None:
         raise Conflict("Another key was revoked at the same moment; ask again.")
     return Answer(204)
 
 
-def _check_an_admin_remains(call: Call, item: Item, until: datetime) -> None:
-    if item["role"] != "admin":
+def _check_an_admin_remains(tenant: Tenant, key: ApiKey, until: datetime) -> None:
+    if key.role != "admin":
         return
-    store = call.services.store
-    pointers = store.query(f"domain/{call.domain}", "key/")
-    others = store.get_many([(pointer["sk"], "key") for pointer in pointers if pointer["sk"] != item["pk"]])
-    if not any(other and other["role"] == "admin" and _is_live(other, until) for other in others):
+    if not any(other.id != key.id and other.role == "admin" and other.is_live(until) for other in of_domain(tenant)):
         raise Conflict("This is the domain's last admin key; make another one first.")

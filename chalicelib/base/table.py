@@ -44,6 +44,11 @@ class Column:
     decimals: int | None = None
     bytes: int = 0
 
+    @property
+    def is_id(self) -> bool:
+        """Whether its texts are ids of participants or links, which have an alphabet of their own."""
+        return self.bytes == ID_BYTES
+
 
 # How long an id and an e-mail address are at most, in bytes.
 ID_BYTES, EMAIL_BYTES = 128, 320

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr
 from chalicelib.base import instants
 from chalicelib.base.errors import Conflict
 from chalicelib.base.services import Services
-from chalicelib.conversations import registry
+from chalicelib.base.tenant import Tenant
+from chalicelib.conversations.row import Conversation, get
 
 DOWNLOADS_AT_ONCE = 16
 _TRIES = 10
@@ -26,27 +27,27 @@ def prefix(domain: str, conversation_id: str) -> str:
     return f"lake/{domain}/assignments/{conversation_id}/"
 
 
-def record(services: Services, item: Item, pairs: Iterable[tuple[str, str | None]]) -> None:
+def record(tenant: Tenant, conversation: Conversation, pairs: Iterable[tuple[str, str | None]]) -> None:
     """Record whom each pid was assigned to: all of them or none, durable when it returns."""
-    number = _next_number(services, item)
+    number = _next_number(tenant, conversation)
     lines = (
         json.dumps({"number": number, "pid": pid, "assigned_to": assigned_to}, ensure_ascii=False)
         for pid, assigned_to in pairs
     )
     body = gzip.compress("\n".join(lines).encode(), compresslevel=1, mtime=0)
-    key = f"{prefix(item['domain'], item['id'])}{number:012d}.ndjson.gz"
-    services.bucket.put_new(key, body, "application/gzip")
+    key = f"{prefix(tenant.domain, conversation.id)}{number:012d}.ndjson.gz"
+    tenant.services.bucket.put_new(key, body, "application/gzip")
 
 
-def _next_number(services: Services, item: Item) -> int:
+def _next_number(tenant: Tenant, conversation: Conversation) -> int:
     for _ in range(_TRIES):
-        number: int = item["assignments"] + 1
-        changes = {"assignments": number, "assigned_at": instants.text(services.now())}
-        free = Attr("assignments").eq(item["assignments"])
+        number = conversation.assignments + 1
+        changes = {"assignments": number, "assigned_at": instants.text(tenant.services.now())}
+        free = Attr("assignments").eq(conversation.assignments)
         # A number that was taken in vain (the reply was lost, the next step failed) leaves a gap, which is harmless.
-        if services.store.update((item["pk"], item["sk"]), changes, when=free) is not None:
+        if tenant.update(Conversation, conversation.where, changes, when=free) is not None:
             return number
-        item = registry.get(services, item["domain"], item["id"])
+        conversation = get(tenant, conversation.id)
     raise Conflict("The assignments are being changed by others at this moment; ask again.")
 
 

@@ -9,9 +9,7 @@ holder for five minutes at most, one at a time and six times a day; of 1,000,000
 day. Nothing of it ever keeps the holder out.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 DAY = 86_400
 REQUEST_SECONDS = 300
@@ -43,28 +41,20 @@ class Handover:
     code: Code | None = None
 
 
-def read(stored: Mapping[str, Any] | None, now: int) -> Handover:
-    """The state as it stands now: without what is older than a day, has lapsed, or has been tried too often."""
-    if stored is None:
-        return Handover()
-    requests = tuple(at for at in stored["requests"] if at > now - DAY)
-    is_asked = stored["is_asked"] and requests != () and requests[-1] > now - REQUEST_SECONDS
-    codes = tuple(at for at in stored["codes"] if at > now - DAY)
-    code = Code(**stored["code"]) if stored["code"] else None
+def standing(written: Handover, now: int) -> Handover:
+    """What stands now of a state as it was written: without what is older than a day, has lapsed, or has been tried too
+    often."""
+    requests = tuple(at for at in written.requests if at > now - DAY)
+    is_asked = written.is_asked and requests != () and requests[-1] > now - REQUEST_SECONDS
+    codes = tuple(at for at in written.codes if at > now - DAY)
+    code = written.code
     stands = code is not None and code.at > now - CODE_SECONDS and code.tries < TRIES
     return Handover(requests, is_asked, codes, code if stands else None)
 
 
-def stored(handover: Handover, now: int) -> dict[str, Any]:
-    """The members of the row that `read` reads; `expires` is when DynamoDB may delete it."""
-    code = handover.code
-    return {
-        "requests": list(handover.requests),
-        "is_asked": handover.is_asked,
-        "codes": list(handover.codes),
-        "code": code and {"form": code.form, "at": code.at, "device": code.device, "tries": code.tries},
-        "expires": now + DAY + CODE_SECONDS,
-    }
+def forgotten_at(now: int) -> int:
+    """When nothing stands any more of a state that is written now."""
+    return now + DAY + CODE_SECONDS
 
 
 def asked(handover: Handover, now: int) -> Handover | None:
@@ -85,14 +75,16 @@ def settled(handover: Handover) -> Handover:
 
 
 def minted(handover: Handover, form: str, device: str, now: int) -> Handover | None:
-    """Once this device has had a code made, in place of any before; None when the day's codes are spent.
+    """Once this device has had a code made, in place of any before; None when no request is open, or the day's codes
+    are spent.
 
-    A form that is sent again, since its answer was lost or the page reloaded, finds the code that it made.
+    A form that is sent again, since its answer was lost or the page reloaded, finds the code that it made; so does
+    another page of the same device, once the request has been answered.
     """
     code = handover.code
-    if code is not None and (code.form, code.device) == (form, device):
+    if code is not None and code.device == device and (code.form == form or not handover.is_asked):
         return settled(handover)
-    if len(handover.codes) >= CODES_A_DAY:
+    if not handover.is_asked or len(handover.codes) >= CODES_A_DAY:
         return None
     return Handover(handover.requests, False, (*handover.codes, now), Code(form, now, device))
 
@@ -101,6 +93,11 @@ def tried(handover: Handover) -> Handover | None:
     """Once a try has been spent; None when there is no code to be tried."""
     code = handover.code
     return replace(handover, code=replace(code, tries=code.tries + 1)) if code else None
+
+
+def is_showable(handover: Handover, device: str) -> bool:
+    """Whether this device has a code to show or may have one made: another one asks, or its own code stands."""
+    return handover.is_asked or (handover.code is not None and handover.code.device == device)
 
 
 def pause(handover: Handover, now: int) -> int:

@@ -1,24 +1,22 @@
 """The HTTP endpoints of a conversation's unique links: issuing them, freeing one, and to whom each was given."""
 
-import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.aws.store import Item
 from chalicelib.base import patterns
 from chalicelib.base.errors import Fault, Faulty, NotFound
 from chalicelib.base.settings import Settings
-from chalicelib.conversations import assignments, bindings, pages, pid, registry
-from chalicelib.conversations.registry import Issue
+from chalicelib.conversations import assignments, bindings, pages, pid
 from chalicelib.conversations.routes import MAX_LINKS
-from chalicelib.exports import config
-from chalicelib.exports.config import Deliver
+from chalicelib.conversations.row import ANY, AS_IT_IS, Conversation, Issue, get, issue, pid_key
+from chalicelib.exports import checks
+from chalicelib.exports.checks import Deliver
 from chalicelib.exports.routes import waited
 from chalicelib.intake import batches
 from chalicelib.runs import life
+from chalicelib.runs.config import Config, config
 from chalicelib.runs.row import Source
 from chalicelib.web.http import EDIT, Answer, Body, Call, Routes, validated
 
@@ -65,8 +63,8 @@ class AssignmentsBody(Body):
     """At most 1,000."""
 
 
-def _asked(call: Call) -> Item:
-    return registry.get(call.services, call.domain, call.path["conversation_id"])
+def _asked(call: Call) -> Conversation:
+    return get(call.tenant, call.path["conversation_id"])
 
 
 def _read_links(call: Call, value: Any) -> LinksBody:
@@ -78,7 +76,7 @@ def _read_links(call: Call, value: Any) -> LinksBody:
         if "devices" in given and older is not None and given["devices"] != _older(older):
             detail = "says otherwise than devices: true is null, false is 1"
             faults.append(Fault("/allow_multiple_devices", "conflict", detail))
-        return faults + config.deliver_faults(given.get("deliver"), call.services, call.domain)
+        return faults + checks.deliver_faults(given.get("deliver"), call.services, call.domain)
 
     return validated(LinksBody, value, further)
 
@@ -99,18 +97,18 @@ def _read_links(call: Call, value: Any) -> LinksBody:
 )
 def issue_links(call: Call) -> Answer:
     """Start a run whose file has the first `count` links: always the same ones, however often they are asked for."""
-    item = call.found
+    conversation: Conversation = call.found
     body: LinksBody = call.body
     base_url = (body.base_url or call.services.settings.base_url).rstrip("/")
-    count = item["max_participants"] if body.count is None else body.count
+    count = conversation.max_participants if body.count is None else body.count
     # Before the run: a link that is in a file works, whatever becomes of the run.
     said = "/devices" if "devices" in body.model_fields_set else "/allow_multiple_devices"
-    item = registry.issue(call.services, item, Issue(count, _origin(base_url), _devices(body), said))
+    issued = issue(call.tenant, conversation, Issue(count, _origin(base_url), _devices(body), said))
     source = Source(
-        _config(item, count, base_url, body),
+        _config(issued, count, base_url, body),
         None,
-        of=f"conversation/{item['id']}",
-        warnings=[CLOSED] if registry.is_closed_by_links(item) else [],
+        of=f"conversation/{issued.id}",
+        warnings=[CLOSED] if issued.is_closed_by_links else [],
     )
     run = life.start(call.services, call.domain, source, call.seed.identifier("run"), "user")
     answer, headers = waited(call, run)
@@ -139,11 +137,11 @@ def _devices(body: LinksBody) -> int | Literal["as it is"] | None:
     if "devices" in body.model_fields_set:
         return body.devices
     older = body.allow_multiple_devices
-    return registry.AS_IT_IS if older is None else _older(older)
+    return AS_IT_IS if older is None else _older(older)
 
 
 def _older(allow_multiple_devices: bool) -> int | None:
-    return registry.ANY if allow_multiple_devices else 1
+    return ANY if allow_multiple_devices else 1
 
 
 def _origin(url: str) -> str:
@@ -151,24 +149,19 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _config(item: Item, count: int, base_url: str, body: LinksBody) -> str:
+def _config(conversation: Conversation, count: int, base_url: str, body: LinksBody) -> Config:
     """The run's configuration, in the shape that a saved export's has."""
-    dataset = {"kind": "conversation_links", "conversation_id": item["id"], "count": count, "base_url": base_url}
-    made: Mapping[str, Any] = {
-        **config.EMPTY,
-        "title": f"{item['title'][:194]} links",
-        "dataset": dataset,
-        "deliver": body.deliver.model_dump() if body.deliver else None,
-    }
-    return json.dumps(made)
+    dataset = {"kind": "conversation_links", "conversation_id": conversation.id, "count": count, "base_url": base_url}
+    title = f"{conversation.title[:194]} links"
+    return config(title=title, dataset=dataset, deliver=body.deliver.model_dump() if body.deliver else None)
 
 
-def _link(call: Call) -> Item:
-    """The conversation's item, once the pid is seen to be one of its links."""
-    item = _asked(call)
-    if pid.read(registry.pid_key(call.services, item), call.path["pid"], item["issued"]) is None:
+def _link(call: Call) -> Conversation:
+    """The conversation, once the pid is seen to be one of its links."""
+    conversation = _asked(call)
+    if pid.read(pid_key(call.services, conversation), call.path["pid"], conversation.issued) is None:
         raise NotFound
-    return item
+    return conversation
 
 
 @ROUTES.add(
@@ -182,20 +175,20 @@ def _link(call: Call) -> Item:
 )
 def reset_link(call: Call) -> Answer:
     """Let the participant go on with another device: the next one that starts is the link's."""
-    bindings.free(call.services, call.found, call.path["pid"])
+    bindings.free(call.tenant, call.found, call.path["pid"])
     return Answer(204)
 
 
 def _read_assignments(call: Call, value: Any) -> list[Assignment]:
-    item = call.found
+    conversation: Conversation = call.found
     seen: set[str] = set()
-    pid_key = registry.pid_key(call.services, item)
+    key = pid_key(call.services, conversation)
 
     def check(given: Any, at: str) -> list[Fault]:
         text = given.get("pid")
         if not isinstance(text, str):
             return []
-        if pid.read(pid_key, text, item["issued"]) is None:
+        if pid.read(key, text, conversation.issued) is None:
             return [Fault(f"{at}/pid", "not_found", "is not the pid of a link that this conversation has issued")]
         repeated = text in seen
         seen.add(text)
@@ -219,5 +212,5 @@ def assign_links(call: Call) -> Answer:
     """Record for up to 1,000 links whom each was given to: durable when answered, or refused whole."""
     rows: list[Assignment] = call.body
     if rows:
-        assignments.record(call.services, call.found, [(row.pid, row.assigned_to) for row in rows])
+        assignments.record(call.tenant, call.found, [(row.pid, row.assigned_to) for row in rows])
     return Answer(200, {"recorded": len(rows)})

@@ -26,6 +26,7 @@ STATUS: dict[Notice, int] = {
     "refused": 403,
     "failed": 500,
     "spent": 429,
+    "not_asked": 403,
 }
 
 # Contrast is at least 7:1 for text and 4.5:1 for the button, light and dark (WCAG 2.2, 1.4.6 and 1.4.3).

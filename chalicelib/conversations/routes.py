@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr
 from chalicelib.base import instants, patterns
-from chalicelib.base.errors import Conflict, Fault, NotFound, faulty
-from chalicelib.conversations import pages, registry
-from chalicelib.exports.config import Title
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page
+from chalicelib.base.errors import Conflict, Fault, faulty
+from chalicelib.conversations import pages
+from chalicelib.conversations.row import Conversation, create, get
+from chalicelib.exports.checks import Title
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listed, page
 
 ROUTES = Routes("Conversations")
 MAX_LINKS = 1_000_000
@@ -74,24 +75,23 @@ class ConversationPatch(Body):
     """Whether the single link lets people in without a pid."""
 
 
-def shown(call: Call, item: Item) -> dict[str, Any]:
+def shown(call: Call, conversation: Conversation) -> dict[str, Any]:
     """A conversation as callers see it; `link` is its single link, which lets people in while `anonymous` is true."""
-    devices = registry.devices_allowed(item)
     names = ("id", "title", "kind", "status", "mode", "code", "max_participants", "question_count", "destination_url")
     return {
-        **{name: item[name] for name in names},
-        "link": f"{call.services.settings.base_url}/c/{item['code']}",
-        "links_issued": item["issued"],
-        "anonymous": registry.is_anonymous(item),
-        "devices": devices,
-        "allow_multiple_devices": devices != 1,
-        "created_at": item["created_at"],
-        "updated_at": item["updated_at"],
+        **{name: getattr(conversation, name) for name in names},
+        "link": f"{call.services.settings.base_url}/c/{conversation.code}",
+        "links_issued": conversation.issued,
+        "anonymous": conversation.is_anonymous,
+        "devices": conversation.devices,
+        "allow_multiple_devices": conversation.devices != 1,
+        "created_at": conversation.created_at,
+        "updated_at": conversation.updated_at,
     }
 
 
-def _asked(call: Call) -> Item:
-    return registry.get(call.services, call.domain, call.path["conversation_id"])
+def _asked(call: Call) -> Conversation:
+    return get(call.tenant, call.path["conversation_id"])
 
 
 @ROUTES.add(
@@ -110,9 +110,9 @@ def create_conversation(call: Call) -> Answer:
     """A new conversation, as a draft, under the id given or one made here."""
     body: ConversationBody = call.body
     made = call.seed.identifier("cnv")
-    item = registry.add(call.services, call.domain, {**body.model_dump(), "id": body.id or made}, call.seed)
-    location = f"{call.services.settings.base_url}/v1/conversations/{item['id']}"
-    return Answer(201, shown(call, item), {"Location": location})
+    conversation = create(call.tenant, {**body.model_dump(), "id": body.id or made}, call.seed)
+    location = f"{call.services.settings.base_url}/v1/conversations/{conversation.id}"
+    return Answer(201, shown(call, conversation), {"Location": location})
 
 
 @ROUTES.add(
@@ -125,8 +125,8 @@ def create_conversation(call: Call) -> Answer:
 )
 def list_conversations(call: Call) -> Answer:
     """The domain's conversations, by falling id: of those made here, the newest first."""
-    items, after = listing(call, f"domain/{call.domain}", "conversation/")
-    return page(((place, shown(call, item)) for place, item in items), after)
+    found, after = listed(call, Conversation, Conversation.ALL)
+    return page(((position, shown(call, conversation)) for position, conversation in found), after)
 
 
 @ROUTES.add(
@@ -154,16 +154,16 @@ def read_conversation(call: Call) -> Answer:
 )
 def change_conversation(call: Call) -> Answer:
     """Replace the members that are given: title, question_count and anonymous always, the others while a draft."""
-    item = call.found
+    conversation: Conversation = call.found
     body: ConversationPatch = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
-    changes = {name: value for name, value in given.items() if value != item.get(name)}
+    changes = {name: value for name, value in given.items() if value != getattr(conversation, name)}
     if not changes:
-        return Answer(200, shown(call, item))
+        return Answer(200, shown(call, conversation))
     fixed = sorted(changes.keys() - ALWAYS)
     when = Attr("pk").exists() & Attr("status").eq("draft") if fixed else Attr("pk").exists()
     changes["updated_at"] = instants.text(call.services.now())
-    changed = call.services.store.update((item["pk"], item["sk"]), changes, when=when)
+    changed = call.tenant.update(Conversation, conversation.where, changes, when=when)
     if changed is None:
         detail = "can be changed only while the conversation is a draft"
         faults = [Fault(f"/{name}", "conflict", detail, {"status": "draft"}) for name in fixed]
@@ -219,22 +219,20 @@ def reopen(call: Call) -> Answer:
     return Answer(200, shown(call, _turned(call, ("ended",), {"status": "published", "mode": "flex"}, refusals)))
 
 
-def _turned(call: Call, before: tuple[str, ...], after: dict[str, str], refusals: dict[str, str]) -> Item:
+def _turned(call: Call, before: tuple[str, ...], after: dict[str, str], refusals: dict[str, str]) -> Conversation:
     """The conversation once it is what it turns into; Conflict, by its status, when it cannot be.
 
     One that is so already stays as it is, so that a repeat answers the same.
     """
-    key = registry.place(call.domain, call.path["conversation_id"])
+    place = Conversation.place(call.path["conversation_id"])
     changes = {**after, "updated_at": instants.text(call.services.now())}
     for _ in range(3):
-        turned = call.services.store.update(key, changes, when=Attr("status").is_in(before))
+        turned = call.tenant.update(Conversation, place, changes, when=Attr("status").is_in(before))
         if turned is not None:
             return turned
-        found = call.services.store.get(*key)
-        if found is None:
-            raise NotFound
-        if all(found[name] == value for name, value in after.items()):
+        found = call.tenant.found(Conversation, place)
+        if all(getattr(found, name) == value for name, value in after.items()):
             return found
-        if found["status"] in refusals:
-            raise Conflict(refusals[found["status"]])
+        if found.status in refusals:
+            raise Conflict(refusals[found.status])
     raise Conflict("The conversation is being changed by others at this moment; ask again.")

@@ -5,9 +5,9 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chalicelib.aws.store import Item
 from chalicelib.base.services import Services
-from chalicelib.conversations import assignments, pid, registry
+from chalicelib.conversations import assignments, pid
+from chalicelib.conversations.row import Conversation, pid_key
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 10_000
 
 
-def put_issued(con: "DuckDBPyConnection", folder: Path, pid_key: pid.PidKey, count: int) -> None:
+def put_issued(con: "DuckDBPyConnection", folder: Path, key: pid.PidKey, count: int) -> None:
     """Make `issued(pid VARCHAR)`: the first `count` pids, read in the order of their links."""
     file = folder / "issued.csv"
-    _write(file, map(pid.minter(pid_key), range(count)))
+    _write(file, map(pid.minter(key), range(count)))
     # Not in parallel: the rows come in the file's order, and need no sorting, which took most of the memory.
     con.execute(
         f"CREATE VIEW issued AS SELECT pid FROM read_csv('{file}', columns = {{pid: 'VARCHAR'}}, auto_detect = false, "
@@ -33,11 +33,11 @@ def _write(file: Path, pids: Iterable[str]) -> None:
             out.write("\n".join(piece) + "\n")
 
 
-def put_links(con: "DuckDBPyConnection", folder: Path, services: Services, item: Item) -> None:
+def put_links(con: "DuckDBPyConnection", folder: Path, services: Services, conversation: Conversation) -> None:
     """Make `links(pid VARCHAR, assigned_to VARCHAR)`: one row for each link that the conversation has issued."""
-    put_issued(con, folder, registry.pid_key(services, item), item["issued"])
+    put_issued(con, folder, pid_key(services, conversation), conversation.issued)
     recorded = folder / "assignments"
-    if not assignments.download(services, item["domain"], item["id"], recorded):
+    if not assignments.download(services, conversation.domain, conversation.id, recorded):
         con.execute("CREATE TABLE links AS SELECT pid, CAST(NULL AS VARCHAR) AS assigned_to FROM issued")
         return
     con.execute(

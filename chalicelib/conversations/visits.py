@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qs, urlencode
 
-from chalicelib.aws.store import Attr, Item
-from chalicelib.conversations import bindings, devices, handover, pages, pid, query, registry
+from chalicelib.base.tenant import Tenant
+from chalicelib.conversations import bindings, devices, handover, pages, pid, query
 from chalicelib.conversations.bindings import Link
+from chalicelib.conversations.row import ANY, Conversation, by_code, device_key, pid_key
 from chalicelib.conversations.words import Language, Notice
 from chalicelib.intake import events
 from chalicelib.lake.accept import accept
@@ -30,7 +31,7 @@ class Visit:
     `others` are the parameters that go on with the participant.
     """
 
-    item: Item
+    conversation: Conversation
     pid: str | None
     others: tuple[tuple[str, str], ...] = ()
 
@@ -70,10 +71,10 @@ def follow_link(call: Call) -> Answer:
     visit = _visit(call)
     if not isinstance(visit, Visit):
         return _notice(call.headers, visit)
-    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
+    if visit.pid is None or visit.conversation.devices is ANY:
         return _onward(call, visit, 302)
     call = replace(call, pairs=visit.others)
-    link = bindings.read(call.services, visit.item, visit.pid)
+    link = _link(call, visit, visit.pid)
     if _device(call, visit) not in link.devices:
         return _start(call, link) if link.has_room else _elsewhere(call, link)
     return _choice(call, link) if link.handover.is_asked else _onward(call, visit, 302)
@@ -105,7 +106,7 @@ def probe_link(call: Call) -> Answer:
     answer=None,
     more={200: Content("text/html")},
     refusal=Content("text/html"),
-    refuses=(403, 404, 410),
+    refuses=(403, 404, 410, 413, 429),
     failed=failed,
     status=303,
 )
@@ -117,19 +118,19 @@ def start_link(call: Call) -> Answer:
     visit = _visit(call)
     if not isinstance(visit, Visit):
         return _notice(call.headers, visit)
-    if not _is_from_here(call, visit.item):
+    if not _is_from_here(call, visit.conversation):
         return _notice(call.headers, "refused")
-    if visit.pid is None or registry.devices_allowed(visit.item) is registry.ANY:
+    if visit.pid is None or visit.conversation.devices is ANY:
         return _onward(call, visit, 303)
     call = replace(call, pairs=visit.others)
-    link, posted = bindings.read(call.services, visit.item, visit.pid), _posted(call, visit)
+    link, posted = _link(call, visit, visit.pid), _posted(call, visit)
     device = next((one for one in (posted.known, posted.device) if one in link.devices), None)
     if device is None:
         return _newcomer(call, link, posted)
     if posted.step == "move":
         return _show(call, link, posted, device)
     if posted.step == "proceed":
-        bindings.settle(call.services, link)
+        bindings.settle(link)
     return _started(call, link, device)
 
 
@@ -141,7 +142,7 @@ def _newcomer(call: Call, link: Link, posted: Posted) -> Answer:
         if posted.device is None:
             return _start(call, link, 403, stale=True)
         device = posted.known or posted.device
-        bound = bindings.bind(call.services, link, device)
+        bound = bindings.bind(link, device)
         return _started(call, bound, device) if bound else _elsewhere(call, link)
     if posted.step == "ask":
         return _ask(call, link, posted)
@@ -149,7 +150,7 @@ def _newcomer(call: Call, link: Link, posted: Posted) -> Answer:
 
 
 def _ask(call: Call, link: Link, posted: Posted) -> Answer:
-    asked = bindings.ask(call.services, link)
+    asked = bindings.ask(link)
     if asked is None:
         return _spent(call, link)
     # The device gets its cookie before it is the link's own: an answer that is lost later loses nothing.
@@ -162,55 +163,59 @@ def _enter(call: Call, link: Link, posted: Posted) -> Answer:
     if device is None:
         return _code_entry(call, link, call.services.entropy(devices.DEVICE_BYTES).hex(), 403, "stale_code")
     figures = devices.figures(posted.code)
-    bound = bindings.enter(call.services, link, figures, device) if figures else None
+    bound = bindings.enter(link, figures, device) if figures else None
     return _started(call, bound, device) if bound else _code_entry(call, link, device, 403, "wrong")
 
 
 def _show(call: Call, link: Link, posted: Posted, device: str) -> Answer:
-    if posted.device is None:
+    if posted.device is None and handover.is_showable(link.handover, device):
         return _choice(call, link)
-    figures = bindings.show(call.services, link, posted.device, device)
+    figures = bindings.show(link, posted.device, device) if posted.device else None
     if figures is None:
-        return _spent(call, link, _action(call, link))
+        return _not_asked(call, link)
     return _page(call, 200, pages.code(_spoken(call), _action(call, link), figures), link)
 
 
 def _started(call: Call, link: Link, device: str) -> Answer:
     _record(call, link)
-    visit = Visit(link.item, link.pid, call.pairs)
+    visit = Visit(link.conversation, link.pid, call.pairs)
     return _onward(call, visit, 303, {"Set-Cookie": _cookies(call, visit, device)})
 
 
 def _visit(call: Call) -> Visit | Notice:
     code, pairs = query.at(call.path["code"], call.pairs)
-    item = registry.by_code(call.services, code)
-    if item is None:
+    conversation = by_code(call.services, code)
+    if conversation is None:
         return "bad_link"
-    if item["status"] != "published":
-        return "ended" if item["status"] == "ended" else "not_open"
+    if conversation.status != "published":
+        return "ended" if conversation.status == "ended" else "not_open"
     # A destination of before its host was judged as strictly as now leads nobody to a stranger.
-    if not pages.is_visitable(item["destination_url"]):
+    if not pages.is_visitable(conversation.destination_url):
         return "bad_link"
-    return _entry(registry.pid_key(call.services, item), item, query.read(pairs))
+    return _entry(pid_key(call.services, conversation), conversation, query.read(pairs))
 
 
-def _entry(key: pid.PidKey, item: Item, asked: query.Query) -> Visit | Notice:
+def _entry(key: pid.PidKey, conversation: Conversation, asked: query.Query) -> Visit | Notice:
     """The visit that a link's parameters ask for; one that was meant to carry a pid is never the single link's."""
-    issued = item["issued"]
+    issued = conversation.issued
     if asked.pid is not None:
-        return "bad_link" if pid.read(key, asked.pid, issued) is None else Visit(item, asked.pid, asked.others)
+        return "bad_link" if pid.read(key, asked.pid, issued) is None else Visit(conversation, asked.pid, asked.others)
     genuine = {text for text in asked.hidden if pid.read(key, text, issued) is not None}
     if genuine:
         text = genuine.pop()
-        return "bad_link" if genuine else Visit(item, text, asked.without(text))
-    return Visit(item, None, asked.others) if registry.is_anonymous(item) else "bad_link"
+        return "bad_link" if genuine else Visit(conversation, text, asked.without(text))
+    return Visit(conversation, None, asked.others) if conversation.is_anonymous else "bad_link"
+
+
+def _link(call: Call, visit: Visit, pid: str) -> Link:
+    return bindings.read(Tenant(call.services, visit.conversation.domain), visit.conversation, pid)
 
 
 def _device(call: Call, visit: Visit) -> str | None:
     """The id that this device shows by its cookie."""
-    name = devices.cookie_name(visit.item["code"], visit.pid or "")
+    name = devices.cookie_name(visit.conversation.code, visit.pid or "")
     tokens = devices.presented(call.headers.get("cookie"), name)
-    return devices.read(registry.device_key(call.services, visit.item), visit.pid or "", tokens)
+    return devices.read(device_key(call.services, visit.conversation), visit.pid or "", tokens)
 
 
 def _posted(call: Call, visit: Visit) -> Posted:
@@ -226,37 +231,37 @@ def _posted(call: Call, visit: Visit) -> Posted:
     except ValueError:
         form = {}
     step, nonce, code = (form.get(name, [""])[0] for name in (pages.STEP_FIELD, pages.NONCE_FIELD, pages.CODE_FIELD))
-    device_key = registry.device_key(call.services, visit.item)
-    return Posted(step or "start", known, devices.nonce_device(device_key, visit.pid or "", nonce, _now(call)), code)
+    key = device_key(call.services, visit.conversation)
+    return Posted(step or "start", known, devices.nonce_device(key, visit.pid or "", nonce, _now(call)), code)
 
 
-def _is_from_here(call: Call, item: Item) -> bool:
-    origins = {call.services.settings.origin, *item["origins"]}
+def _is_from_here(call: Call, conversation: Conversation) -> bool:
+    origins = {call.services.settings.origin, *conversation.origins}
     return any(devices.is_same_site(call.headers, origin) for origin in origins)
 
 
 def _record(call: Call, link: Link) -> None:
     """Record chat_started, once a link: its id is the link's, and a row that says so spares the repeat."""
-    item, row = link.item, link.row
-    if row is None or row.get("recorded"):
+    conversation, used = link.conversation, link.used
+    if used is None or used.recorded:
         return
     event = events.EventRow.model_validate(
         {
-            "event_id": f"link:{item['code']}:{link.pid}",
+            "event_id": f"link:{conversation.code}:{link.pid}",
             "participant_id": link.pid,
             "name": "chat_started",
-            "occurred_at": row["bound_at"],
-            "params": {"conversation_id": item["id"]},
+            "occurred_at": used.bound_at,
+            "params": {"conversation_id": conversation.id},
         }
     )
-    accept(call.services, item["domain"], "events", call.seed.ulid(), [events.stored(event)])
-    call.services.store.update(bindings.place(item, link.pid), {"recorded": True}, when=Attr("pk").exists())
+    accept(call.services, conversation.domain, "events", call.seed.ulid(), [events.stored(event)])
+    bindings.recorded(link)
 
 
 def _cookies(call: Call, visit: Visit, device: str) -> list[str]:
-    name = devices.cookie_name(visit.item["code"], visit.pid or "")
-    device_key = registry.device_key(call.services, visit.item)
-    token = devices.bind(device_key, visit.pid or "", bytes.fromhex(device), _now(call))
+    name = devices.cookie_name(visit.conversation.code, visit.pid or "")
+    key = device_key(call.services, visit.conversation)
+    token = devices.bind(key, visit.pid or "", bytes.fromhex(device), _now(call))
     crowding = devices.crowding(call.headers.get("cookie"), name)
     return [devices.set_cookie(name, token), *map(devices.unset_cookie, crowding)]
 
@@ -266,9 +271,9 @@ def _now(call: Call) -> int:
 
 
 def _start(call: Call, link: Link, status: int = 200, *, stale: bool = False) -> Answer:
-    item, nonce = link.item, _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
-    most = registry.devices_allowed(item) or 1
-    html = pages.start(_spoken(call), item["title"], _action(call, link), nonce, devices=most, stale=stale)
+    title, most = link.conversation.title, link.conversation.devices or 1
+    nonce = _nonce(call, link, call.services.entropy(devices.DEVICE_BYTES))
+    html = pages.start(_spoken(call), title, _action(call, link), nonce, devices=most, stale=stale)
     return _page(call, status, html, link)
 
 
@@ -285,7 +290,14 @@ def _code_entry(
     call: Call, link: Link, device: str, status: int, note: Literal["wrong", "stale_code"] | None = None
 ) -> Answer:
     html = pages.entry(_spoken(call), _action(call, link), _nonce(call, link, bytes.fromhex(device)), note)
-    return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.item, link.pid), device)})
+    return _page(call, status, html, link, {"Set-Cookie": _cookies(call, Visit(link.conversation, link.pid), device)})
+
+
+def _not_asked(call: Call, link: Link) -> Answer:
+    """The page of a device of the link that would let another one take it over, when none asks for it (any more)."""
+    if handover.pause(link.handover, _now(call)):
+        return _spent(call, link, _action(call, link))
+    return _page(call, pages.STATUS["not_asked"], pages.notice(_spoken(call), "not_asked", _action(call, link)), link)
 
 
 def _spent(call: Call, link: Link, action: str | None = None) -> Answer:
@@ -297,12 +309,15 @@ def _spent(call: Call, link: Link, action: str | None = None) -> Answer:
 
 def _page(call: Call, status: int, html: str, link: Link, more: Mapping[str, HeaderValue] | None = None) -> Answer:
     """A page whose form may lead on to the link's destination."""
-    headers: dict[str, HeaderValue] = {**pages.headers(_spoken(call), link.item["destination_url"]), **(more or {})}
+    headers: dict[str, HeaderValue] = {
+        **pages.headers(_spoken(call), link.conversation.destination_url),
+        **(more or {}),
+    }
     return Answer(status, html, headers, "text/html; charset=utf-8")
 
 
 def _nonce(call: Call, link: Link, device: bytes) -> str:
-    return devices.nonce(registry.device_key(call.services, link.item), link.pid, device, _now(call))
+    return devices.nonce(device_key(call.services, link.conversation), link.pid, device, _now(call))
 
 
 def _action(call: Call, link: Link) -> str:
@@ -320,5 +335,5 @@ def _notice(headers: Mapping[str, str], kind: Notice, status: int | None = None)
 
 
 def _onward(call: Call, visit: Visit, status: int, more: Mapping[str, HeaderValue] | None = None) -> Answer:
-    url = pages.redirect_url(visit.item["destination_url"], visit.pid, visit.others)
+    url = pages.redirect_url(visit.conversation.destination_url, visit.pid, visit.others)
     return Answer(status, None, {**pages.redirect_headers(), "Location": url, **(more or {})})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Language = Literal["en", "fr", "es", "de"]
-Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed", "spent"]
+Notice = Literal["not_open", "ended", "bad_link", "other_device", "refused", "failed", "spent", "not_asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,12 @@ WORDS: dict[Language, Words] = {
                 "Please continue there, try again tomorrow, "
                 "or ask the people who invited you to let you change devices.",
             ),
+            "not_asked": (
+                "No other device is waiting for a code",
+                "A code can be shown for five minutes after another device has asked for it. "
+                "Your link goes on working here. "
+                "To change devices, ask for a code on the other device once more.",
+            ),
         },
     ),
     "fr": Words(
@@ -187,6 +193,12 @@ WORDS: dict[Language, Words] = {
                 "Veuillez y continuer, réessayer demain, ou demander aux personnes qui vous ont invité·e "
                 "de vous permettre de changer d’appareil.",
             ),
+            "not_asked": (
+                "Aucun autre appareil n’attend de code",
+                "Un code peut être affiché pendant cinq minutes après la demande d’un autre appareil. "
+                "Votre lien continue de fonctionner ici. "
+                "Pour changer d’appareil, demandez à nouveau un code sur l’autre appareil.",
+            ),
         },
     ),
     "es": Words(
@@ -260,6 +272,12 @@ WORDS: dict[Language, Words] = {
                 "Se ha pedido un código demasiadas veces. Su enlace sigue funcionando donde se empezó. "
                 "Continúe allí, inténtelo de nuevo mañana "
                 "o pida a quienes le invitaron que le permitan cambiar de dispositivo.",
+            ),
+            "not_asked": (
+                "Ningún otro dispositivo espera un código",
+                "Un código se puede mostrar durante cinco minutos después de que otro dispositivo lo pida. "
+                "Su enlace sigue funcionando aquí. "
+                "Para cambiar de dispositivo, pida otra vez un código en el otro dispositivo.",
             ),
         },
     ),
@@ -337,6 +355,12 @@ WORDS: dict[Language, Words] = {
                 "Es wurde zu oft ein Code angefordert. Ihr Link funktioniert weiter dort, wo gestartet wurde. "
                 "Bitte machen Sie dort weiter, versuchen Sie es morgen noch einmal oder bitten Sie die Personen, "
                 "die Sie eingeladen haben, einen Gerätewechsel zu erlauben.",
+            ),
+            "not_asked": (
+                "Kein anderes Gerät wartet auf einen Code",
+                "Ein Code lässt sich fünf Minuten lang anzeigen, nachdem ihn ein anderes Gerät angefordert hat. "
+                "Ihr Link funktioniert hier weiter. "
+                "Für einen Gerätewechsel fordern Sie auf dem anderen Gerät noch einmal einen Code an.",
             ),
         },
     ),

@@ -279,6 +279,8 @@ class InsiderDataset(RawDataset):
 
     naming: Literal["insider"]
     """Columns are named as Insider names them."""
+    bare: list[str] = []
+    """The attributes whose columns are `a_<attribute>`, where those of others are `a_c_<attribute>`."""
 
 
 Dataset = Annotated[

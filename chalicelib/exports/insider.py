@@ -4,7 +4,6 @@ Field names, headers and aliases are those of Insider's Export Raw User Data API
 are ours.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,18 +19,20 @@ from chalicelib.base import instants, strict_json
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Fault, Invalid, Refusal, Unauthenticated
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import raw
-from chalicelib.exports.config import MAX_CONFIG_BYTES
+from chalicelib.exports.checks import MAX_CONFIG_BYTES
+from chalicelib.files.formats import InsiderFormatName, insider_formats
 from chalicelib.intake import attributes
 from chalicelib.runs import downloads, life
+from chalicelib.runs.config import Config, config
 from chalicelib.runs.row import Run, Source
-from chalicelib.segments import routes as saved
+from chalicelib.segments import row as saved
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import EDIT, Answer, Body, Call, Principal, Routes
 from chalicelib.webhooks.call import refusal_now
 
 ROUTES = Routes("Insider")
-FORMATS = {"csv": "csv", "parquet": "parquet", "json": "ndjson"}
 # Its spelling of two operators; the other four that it documents (eq, ne, lt, gt) are spelled as ours are.
 OPERATORS = {"lteq": "lte", "gteq": "gte"}
 Operator = Literal[
@@ -95,13 +96,13 @@ class RawBody(Body):
     segment: SegmentMember
     """Whose."""
     attributes: Annotated[list[Word], Field(max_length=raw.MAX_ATTRIBUTES)] | None = None
-    """`email`, `c_<profile attribute>` or `*`."""
+    """`email`, `c_<profile attribute>`, the name of one alone, or `*`."""
     events: EventsMember | None = None
     """Which events are rows."""
-    format: Literal["csv", "parquet", "json"]
+    format: InsiderFormatName
     """How the file is written."""
     hook: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
-    """Where a POST tells of the file; https where it lacks its scheme."""
+    """Where a POST tells of the file; https where it lacks its scheme. Nowhere: the answer's `url` leads to it."""
 
 
 def refused(_: Mapping[str, str], status: int) -> Answer:
@@ -150,16 +151,16 @@ def _principal(call: Call) -> Principal:
 
 def _started(call: Call, principal: Principal) -> Run:
     services, domain = call.services, principal.domain
-    config = json.dumps(_judged(services, domain, strict_json.parse(call.raw_body)), ensure_ascii=False)
-    if len(config.encode()) > MAX_CONFIG_BYTES:
+    asked = _judged(services, domain, strict_json.parse(call.raw_body))
+    if len(asked.text.encode()) > MAX_CONFIG_BYTES:
         detail = f"is past {MAX_CONFIG_BYTES:,} bytes with its segment"
         raise Invalid([Fault("", "too_large", detail, {"max": MAX_CONFIG_BYTES})])
     expires = services.now() + timedelta(days=services.settings.link_days)
-    source = Source(config, None, of="raw", expires_at=instants.text(expires))
+    source = Source(asked, None, of="raw", expires_at=instants.text(expires))
     return life.start(services, domain, source, call.seed.identifier("run"), "user")
 
 
-def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:
+def _judged(services: Services, domain: str, value: Any) -> Config:
     """The configuration of ours that asks for the same; Invalid with every fault by its place in the request."""
     faults: list[Fault] = []
     try:
@@ -183,17 +184,15 @@ def _judged(services: Services, domain: str, value: Any) -> dict[str, Any]:
     return _config(dataset, given["format"], hook)
 
 
-def _config(dataset: Mapping[str, Any], form: str, hook: str | None) -> dict[str, Any]:
-    return {
-        "title": "Raw user data",
-        "description": "",
-        "dataset": dataset,
-        "format": FORMATS[form],
-        "format_options": {"dialect": "insider"} if form == "csv" else {},
-        "timezone": "UTC",
-        "deliver": {"webhook_url": hook} if hook else None,
-        "schedule": None,
-    }
+def _config(dataset: Mapping[str, Any], form: str, hook: str | None) -> Config:
+    ours, options = insider_formats()[form]
+    return config(
+        title="Raw user data",
+        dataset=dataset,
+        format=ours,
+        format_options=options,
+        deliver={"webhook_url": hook} if hook else None,
+    )
 
 
 def _first_of_each_place(faults: Iterable[Fault]) -> list[Fault]:
@@ -221,7 +220,7 @@ def _address(hook: str | None) -> str | None:
 
 def _segment(services: Services, domain: str, segment_id: int, faults: list[Fault]) -> Any:
     try:
-        return json.loads(saved.get(services, domain, segment_id)["segment"])
+        return saved.get(Tenant(services, domain), segment_id).value
     except Refusal:
         faults.append(Fault("/segment/segment_id", "not_found", "is not a saved segment of this partner"))
         return None

@@ -12,13 +12,16 @@ from chalicelib.base.errors import Conflict, Gone
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
 from chalicelib.datasets import participants
-from chalicelib.exports import config, schedules
-from chalicelib.exports.config import ExportBody, ExportPatch
+from chalicelib.exports import checks, schedules
+from chalicelib.exports import row as saved
+from chalicelib.exports.checks import ExportBody, ExportPatch
+from chalicelib.exports.row import Export
 from chalicelib.files import codebook
 from chalicelib.intake import attributes
 from chalicelib.runs import life, row, slots
+from chalicelib.runs.config import Config
 from chalicelib.runs.row import Run, Source
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Content, Routes, listing, page, wait_seconds
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Content, Routes, listed, listing, page, wait_seconds
 
 ROUTES = Routes("Exports")
 
@@ -36,25 +39,25 @@ class PatchedExport(ExportBody):
     run: None = None  # type: ignore[assignment]
 
 
-def _asked(call: Call) -> Any:
-    return config.get(call.services, call.domain, call.path["export_id"])
+def _asked(call: Call) -> Export:
+    return saved.get(call.tenant, call.path["export_id"])
 
 
 def _asked_run(call: Call) -> Any:
     return life.get(call.services, call.domain, call.path["run_id"])
 
 
-def _read_new(call: Call, value: Any) -> tuple[dict[str, Any], bool]:
+def _read_new(call: Call, value: Any) -> tuple[Config, bool]:
     """The configuration, and whether it is to run at once."""
     catalog = attributes.catalog(call.services, call.domain)
-    return config.judged(value, ExportBody, catalog, call.services, call.domain), value.get("run", False)
+    return checks.judged(value, ExportBody, catalog, call.services, call.domain), value.get("run", False)
 
 
-def _read_changes(call: Call, value: Any) -> dict[str, Any]:
+def _read_changes(call: Call, value: Any) -> Config:
     """The configuration as the members that are given leave it."""
-    result = {**config.config_of(call.found), **value} if isinstance(value, dict) else value
+    result = {**call.found.config.members, **value} if isinstance(value, dict) else value
     catalog = attributes.catalog(call.services, call.domain)
-    return config.judged(result, PatchedExport, catalog, call.services, call.domain)
+    return checks.judged(result, PatchedExport, catalog, call.services, call.domain)
 
 
 @ROUTES.add(
@@ -73,17 +76,17 @@ def _read_changes(call: Call, value: Any) -> dict[str, Any]:
 )
 def create_export(call: Call) -> Answer:
     """Save the configuration and, with `run`, start its first run."""
-    saved, runs_now = call.body
+    config, runs_now = call.body
     if runs_now:
         # Before the export is saved: a refusal must have had no effect.
         slots.check_room(call.services, call.domain)
-    item = config.create(call.services, call.domain, saved, call.seed)
-    if saved["schedule"]:
-        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
-    answer = shown(call.services, item)
-    headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{item['id']}"}
+    export = saved.create(call.tenant, config, call.seed)
+    if config.schedule:
+        schedules.try_to_bring_in_line(call.services, call.domain, export.id)
+    answer = shown(call.services, export)
+    headers = {"Location": f"{call.services.settings.base_url}/v1/exports/{export.id}"}
     if runs_now:
-        run, preference = _started(call, item, call.seed.identifier("run"), None)
+        run, preference = _started(call, export, call.seed.identifier("run"), None)
         answer["run"] = run
         headers |= preference
     return Answer(201, answer, headers)
@@ -92,8 +95,8 @@ def create_export(call: Call) -> Answer:
 @ROUTES.add("GET", "/v1/exports", READ, "List exports", answer="Page[exports.Export]", query=("limit", "cursor"))
 def list_exports(call: Call) -> Answer:
     """The domain's exports, newest first."""
-    items, after = listing(call, f"domain/{call.domain}", "export/")
-    return page(((place, shown(call.services, item)) for place, item in items), after)
+    exports, after = listed(call, Export, Export.ALL)
+    return page(((position, shown(call.services, export)) for position, export in exports), after)
 
 
 @ROUTES.add("GET", "/v1/exports/{export_id}", READ, "Read an export", answer="exports.Export", find=_asked)
@@ -115,10 +118,10 @@ def read_export(call: Call) -> Answer:
 )
 def change_export(call: Call) -> Answer:
     """Replace the members that are given, whole; the result is judged as a new export would be."""
-    item, result = call.found, call.body
-    changed = config.replace(call.services, call.domain, item, result)
-    if result["schedule"] != config.config_of(item)["schedule"]:
-        schedules.try_to_bring_in_line(call.services, call.domain, item["id"])
+    export: Export = call.found
+    changed = saved.change(call.tenant, export, call.body)
+    if changed.config.schedule != export.config.schedule:
+        schedules.try_to_bring_in_line(call.services, call.domain, export.id)
     return Answer(200, shown(call.services, changed))
 
 
@@ -127,13 +130,13 @@ def change_export(call: Call) -> Answer:
 )
 def delete_export(call: Call) -> Answer:
     """Delete the export and free its title; its runs stay readable."""
-    item = call.found
-    if config.config_of(item).get("schedule"):
+    export: Export = call.found
+    if export.config.schedule:
         # First: once the row is gone, nothing would remember to remove it.
-        schedules.remove(call.services, item["id"])
-    last = config.remove(call.services, call.domain, item)
-    if last["config"] != item["config"] and config.config_of(last).get("schedule"):
-        schedules.remove(call.services, item["id"])
+        schedules.remove(call.services, export.id)
+    last = saved.remove(call.tenant, export)
+    if last.config != export.config and last.config.schedule:
+        schedules.remove(call.services, export.id)
     return Answer(204)
 
 
@@ -153,13 +156,12 @@ def delete_export(call: Call) -> Answer:
 )
 def start_run(call: Call) -> Answer:
     """Run the export again, whoever saved it."""
-    item = call.found
-    run, headers = _started(call, item, call.seed.identifier("run"), call.body.as_of)
+    run, headers = _started(call, call.found, call.seed.identifier("run"), call.body.as_of)
     return Answer(202, run, headers)
 
 
-def _started(call: Call, item: Any, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
-    source = Source(item["config"], item["id"])
+def _started(call: Call, export: Export, run_id: str, as_of: datetime | None) -> tuple[dict[str, Any], dict[str, str]]:
+    source = Source(export.config, export.id)
     run = life.start(call.services, call.domain, source, run_id, "user", as_of)
     return waited(call, run)
 
@@ -281,13 +283,12 @@ def _column_shown(column: Column, *, default: bool) -> dict[str, Any]:
     }
 
 
-def shown(services: Services, item: Any) -> dict[str, Any]:
+def shown(services: Services, export: Export) -> dict[str, Any]:
     """An export as callers see it; `next_due` are the next three due times of its schedule."""
-    saved = config.config_of(item)
     return {
-        "id": item["id"],
-        **saved,
-        "next_due": [instants.text(due) for due in schedules.next_due(saved, services.now())],
-        "created_at": item["created_at"],
-        "updated_at": item["updated_at"],
+        "id": export.id,
+        **export.config.members,
+        "next_due": [instants.text(due) for due in schedules.next_due(export.config, services.now())],
+        "created_at": export.created_at,
+        "updated_at": export.updated_at,
     }

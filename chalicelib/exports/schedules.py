@@ -6,7 +6,6 @@ looks after those that never came, makes no second run.
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any
 
 from ulid import ULID
 
@@ -14,8 +13,11 @@ from chalicelib.aws.store import Attr, Item
 from chalicelib.base import due, instants, telemetry
 from chalicelib.base.errors import TooMany
 from chalicelib.base.services import Services
-from chalicelib.exports import config, cron
+from chalicelib.base.tenant import Tenant, of
+from chalicelib.exports import cron
+from chalicelib.exports.row import Export
 from chalicelib.runs import life
+from chalicelib.runs.config import Config, Schedule
 from chalicelib.runs.row import Run, Source
 
 # How long after a due time the sweeper waits for EventBridge before it fires by itself. Its own retries go on; they
@@ -26,18 +28,14 @@ LATEST = timedelta(days=1)
 MOST_EXPRESSIONS = 2
 
 
-def wanted(saved: dict[str, Any]) -> dict[str, Any] | None:
-    """The schedule by which a configuration runs, or None."""
-    schedule = saved.get("schedule")
-    return schedule if schedule and schedule.get("enabled", True) else None
+def next_due(config: Config, after: datetime, count: int = 3) -> list[datetime]:
+    """The next due times of a configuration's schedule; none when it has none that is enabled."""
+    schedule = _enabled(config)
+    return [] if schedule is None else cron.next_times(cron.parse(schedule.cron), schedule.timezone, after, count)
 
 
-def next_due(saved: dict[str, Any], after: datetime, count: int = 3) -> list[datetime]:
-    """The next due times of a configuration's schedule; none when it has none."""
-    schedule = wanted(saved)
-    if schedule is None:
-        return []
-    return cron.next_times(cron.parse(schedule["cron"]), schedule.get("timezone", "UTC"), after, count)
+def _enabled(config: Config) -> Schedule | None:
+    return config.schedule if config.schedule and config.schedule.enabled else None
 
 
 def try_to_bring_in_line(services: Services, domain: str, export_id: str) -> None:
@@ -50,19 +48,20 @@ def try_to_bring_in_line(services: Services, domain: str, export_id: str) -> Non
 
 def bring_in_line(services: Services, domain: str, export_id: str) -> None:
     """Make EventBridge's schedules what the export says, which may be deleted by now; again changes nothing."""
-    item = services.store.get(*config.place(domain, export_id))
-    schedule = wanted(config.config_of(item)) if item else None
-    expressions = cron.to_eventbridge(cron.parse(schedule["cron"])) if schedule else []
+    tenant = Tenant(services, domain)
+    export = tenant.get(Export, Export.place(export_id))
+    schedule = _enabled(export.config) if export else None
+    expressions = cron.to_eventbridge(cron.parse(schedule.cron)) if schedule else []
     for n in range(MOST_EXPRESSIONS):
         name = f"{export_id}-{n}"
         if n < len(expressions) and schedule:
             message = {"domain": domain, "export_id": export_id}
-            zone = schedule.get("timezone", "UTC")
-            services.timetable.put(name, expressions[n], zone, services.settings.runs_queue_arn, message)
+            arn = services.settings.runs_queue_arn
+            services.timetable.put(name, expressions[n], schedule.timezone, arn, message)
         else:
             services.timetable.remove(name)
-    if item is not None:
-        _look_after(services, item, services.now())
+    if export is not None:
+        _look_after(tenant, export, services.now())
 
 
 def remove(services: Services, export_id: str) -> None:
@@ -74,14 +73,15 @@ def remove(services: Services, export_id: str) -> None:
 def fire(services: Services, domain: str, export_id: str, time: datetime) -> Run | None:
     """Make the run of one due `time`; None when the export or its schedule is not there any more, or was never due
     then. A run that cannot be started is made as a failed one, so that it is announced."""
-    item = services.store.get(*config.place(domain, export_id))
-    if item is None:
+    export = Tenant(services, domain).get(Export, Export.place(export_id))
+    if export is None:
         return None
-    saved = config.config_of(item)
-    if time not in next_due(saved, time - timedelta(seconds=1), 1) or time > services.now() + timedelta(minutes=5):
+    if time not in next_due(export.config, time - timedelta(seconds=1), 1) or time > services.now() + timedelta(
+        minutes=5
+    ):
         return None
     run_id = _run_id(export_id, time)
-    source = Source(item["config"], export_id)
+    source = Source(export.config, export_id)
     telemetry.record("schedule fired", domain=domain, export_id=export_id, run_id=run_id)
     try:
         return life.start(services, domain, source, run_id, "schedule", time)
@@ -92,26 +92,26 @@ def fire(services: Services, domain: str, export_id: str, time: datetime) -> Run
 def look(services: Services, item: Item) -> None:
     """Bring a changed schedule in line, or fire a due time that EventBridge has not fired."""
     now = services.now()
-    domain = item["pk"].removeprefix("domain/")
-    if item.get("schedule_state") == "changed":
-        bring_in_line(services, domain, item["id"])
+    tenant, export = of(services, item), Export.read(item)
+    if export.schedule_state == "changed":
+        bring_in_line(services, tenant.domain, export.id)
         return
-    missed = instants.parse(item["due_at"]) - GRACE
+    missed = instants.parse(export.due_at) - GRACE
     if now - missed <= LATEST:
-        fire(services, domain, item["id"], missed)
-    _look_after(services, item, missed)
+        fire(services, tenant.domain, export.id, missed)
+    _look_after(tenant, export, missed)
 
 
-def _look_after(services: Services, item: Item, after: datetime) -> None:
+def _look_after(tenant: Tenant, export: Export, after: datetime) -> None:
     """Note when the sweeper must have seen the schedule's next run."""
-    following = next_due(config.config_of(item), max(after, services.now() - LATEST), 1)
-    unchanged = Attr("config").eq(item["config"])
+    following = next_due(export.config, max(after, tenant.services.now() - LATEST), 1)
+    unchanged = Attr("config").eq(export.config.text)
     if following:
         changes = {**due.at("schedule", following[0] + GRACE), "schedule_state": "in line"}
-        services.store.update((item["pk"], item["sk"]), changes, when=unchanged)
+        tenant.update(Export, export.where, changes, when=unchanged)
     else:
         marks = (*due.MARKS, "schedule_state")
-        services.store.update((item["pk"], item["sk"]), {}, marks, when=unchanged)
+        tenant.update(Export, export.where, remove=marks, when=unchanged)
 
 
 def _run_id(export_id: str, time: datetime) -> str:

@@ -7,7 +7,8 @@ from pydantic import Field
 from chalicelib.base.shapes import Instant, Shape, Url
 from chalicelib.base.table import ColumnType
 from chalicelib.datasets.shapes import Dataset
-from chalicelib.exports.config import Deliver, FormatName, Schedule
+from chalicelib.exports.checks import Deliver, Schedule
+from chalicelib.files.formats import FormatName
 from chalicelib.runs.shapes import Options, Run
 
 

@@ -6,8 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal
 
 from chalicelib.base.table import Column
 from chalicelib.files.cells import (
@@ -25,13 +24,18 @@ from chalicelib.files.cells import (
     wall_clock_of,
     within,
 )
-from chalicelib.files.formula import guarded, guarded_sql
-from chalicelib.files.pipe import Gzip, Sink, send_copy
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from chalicelib.files.formats import CsvOptions
+from chalicelib.files.contract import (
+    Compression,
+    Format,
+    Insider,
+    Options,
+    Rendering,
+    Values,
+    packed_extension,
+    packed_type,
+)
+from chalicelib.files.formula import ID_SEPARATORS, guarded, guarded_sql
+from chalicelib.files.pipe import Gzip, send_copy
 
 # Past this, a double has no digits left for decimals, and DuckDB's DECIMAL no room for both.
 _EXACT_DECIMALS = 1_000_000_000
@@ -40,28 +44,54 @@ _MOST_FIXED_DECIMALS = 6
 _SMALL = "9.999999999999999e-05"
 
 
-def write(
-    con: "duckdb.DuckDBPyConnection",
-    columns: Sequence[Column],
-    options: "CsvOptions",
-    zone: str,
-    folder: Path,
-    sink: Sink,
-) -> list[str]:
+class CsvOptions(Options):
+    """How a CSV is written."""
+
+    bom: bool = True
+    """Whether the file begins with a byte order mark, which spreadsheets look for."""
+    delimiter: Literal[",", ";", "\t"] = ","
+    """What separates cells."""
+    values: Values = "labels"
+    """Whether choices are labels or codes."""
+    header: Literal["names", "labels"] = "names"
+    """Whether the header holds names or labels."""
+    formula_guard: bool = True
+    """Whether what a spreadsheet would take for a formula gets a leading apostrophe."""
+    compression: Compression = "none"
+    """Whether the file is packed."""
+
+    # Instants are RFC 3339 in UTC, with their fraction, where this is so; else the wall clock of the export's zone.
+    rfc3339: ClassVar[bool] = False
+
+
+class InsiderCsvOptions(CsvOptions):
+    """How a CSV is written in Insider's shape: for programs alone. No request can ask for it by its options."""
+
+    dialect: Literal["insider"]
+    """Instants are RFC 3339 in UTC, with their fraction."""
+    bom: bool = False
+    """As in `CsvOptions`; none here."""
+    formula_guard: bool = False
+    """As in `CsvOptions`; off here."""
+
+    rfc3339: ClassVar[bool] = True
+
+
+def write(asked: Rendering[CsvOptions]) -> list[str]:
     """Send `result` as CSV to the sink; answers the warnings. Raises what the sink or the query raises."""
+    con, columns, options, zone = asked.con, asked.columns, asked.options, asked.zone
     alone = len(columns) == 1
     measured = measure(con, columns, _limits_and_gaps if alone else _limits)
     cells = [_cell(column, f"c{at}", options, zone, measured[at]) for at, column in enumerate(columns)]
     if alone:
         cells = [f"coalesce({cells[0]}, '')"]
-    delimiter = options.delimiter
-    target = Gzip(sink) if options.compression == "gzip" else sink
+    target = Gzip(asked.sink) if options.compression == "gzip" else asked.sink
     target.write(header(columns, options, zone))
     send_copy(
         con,
         rendered(list(enumerate(cells)), source(con, columns)),
-        f"FORMAT csv, HEADER false, DELIMITER '{delimiter}', QUOTE '\"', ESCAPE '\"', NULLSTR ''",
-        folder,
+        f"FORMAT csv, HEADER false, DELIMITER '{options.delimiter}', QUOTE '\"', ESCAPE '\"', NULLSTR ''",
+        asked.folder,
         target.write,
     )
     if isinstance(target, Gzip):
@@ -69,7 +99,7 @@ def write(
     return losses(columns, measured) + (_blank_lines(columns[0], measured[0]) if alone else [])
 
 
-def header(columns: Sequence[Column], options: "CsvOptions", zone: str) -> bytes:
+def header(columns: Sequence[Column], options: CsvOptions, zone: str) -> bytes:
     """The byte order mark, when asked for, and the header row."""
     names = _labels(columns, zone) if options.header == "labels" else [column.name for column in columns]
     line = io.StringIO()
@@ -112,7 +142,7 @@ def _blank_lines(column: Column, found: Measured) -> list[str]:
     return [f"{column.name}: {said}"]
 
 
-def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, found: Measured) -> str:
+def _cell(column: Column, expression: str, options: CsvOptions, zone: str, found: Measured) -> str:
     """The SQL of the column's cells as VARCHAR, NULL where the value is missing or does not fit."""
     if options.formula_guard and column.type == "choice":
         column = replace(column, choices=tuple(replace(one, label=guarded(one.label)) for one in column.choices))
@@ -121,7 +151,7 @@ def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, fou
     else:
         text = _TEXT[column.type](column, expression, options.values, zone, found)
     if options.formula_guard and column.type == "text":
-        text = guarded_sql(text)
+        text = guarded_sql(text, ID_SEPARATORS) if column.is_id else guarded_sql(text)
     if options.formula_guard and column.type == "choices":
         text = once(text, "text", guarded_sql("text"))
     if found.get("outside"):
@@ -129,32 +159,29 @@ def _cell(column: Column, expression: str, options: "CsvOptions", zone: str, fou
     return text
 
 
-type _Values = Literal["labels", "codes"]
-
-
-def _datetime(_column: Column, expression: str, _values: _Values, zone: str, found: Measured) -> str:
+def _datetime(_column: Column, expression: str, _values: Values, zone: str, found: Measured) -> str:
     return f"date_trunc('second', {wall_clock_of(expression, zone, found)})::VARCHAR"
 
 
-def _number(column: Column, expression: str, _values: _Values, _zone: str, found: Measured) -> str:
+def _number(column: Column, expression: str, _values: Values, _zone: str, found: Measured) -> str:
     if column.decimals is not None:
         return fixed(expression, column.decimals)
     return shortest(expression, small=bool(found["small"]))
 
 
-def _choice(column: Column, expression: str, values: _Values, _zone: str, _found: Measured) -> str:
+def _choice(column: Column, expression: str, values: Values, _zone: str, _found: Measured) -> str:
     return label_of(column.choices, expression) if values == "labels" else f"{expression}::VARCHAR"
 
 
-def _choices(column: Column, expression: str, values: _Values, _zone: str, _found: Measured) -> str:
+def _choices(column: Column, expression: str, values: Values, _zone: str, _found: Measured) -> str:
     return f"array_to_string({choices_value(column, expression, values)}, ';')"
 
 
-def _as_varchar(_column: Column, expression: str, _values: _Values, _zone: str, _found: Measured) -> str:
+def _as_varchar(_column: Column, expression: str, _values: Values, _zone: str, _found: Measured) -> str:
     return f"{expression}::VARCHAR"
 
 
-_TEXT: dict[str, Callable[[Column, str, _Values, str, Measured], str]] = {
+_TEXT: dict[str, Callable[[Column, str, Values, str, Measured], str]] = {
     "text": lambda _column, expression, *_: expression,
     "integer": _as_varchar,
     "number": _number,
@@ -189,3 +216,12 @@ def fixed(expression: str, decimals: int) -> str:
         return printed
     exact = f"{expression}::DECIMAL(18, {decimals})::VARCHAR"
     return f"CASE WHEN abs({expression}) < {_EXACT_DECIMALS} THEN {exact} ELSE {printed} END"
+
+
+FORMAT = Format(
+    write,
+    CsvOptions,
+    lambda options: packed_extension(".csv", options.compression),
+    lambda options: packed_type("text/csv; charset=utf-8", options.compression),
+    insider=Insider("csv", InsiderCsvOptions),
+)

@@ -1,9 +1,5 @@
 """The NDJSON writer: one JSON object a line, rendered by DuckDB's own COPY."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
 from chalicelib.base.table import Column
 from chalicelib.files.cells import (
     Measured,
@@ -18,38 +14,45 @@ from chalicelib.files.cells import (
     source,
     within,
 )
-from chalicelib.files.pipe import Gzip, Sink, send_copy
+from chalicelib.files.contract import (
+    Compression,
+    Format,
+    Insider,
+    Options,
+    Rendering,
+    Values,
+    packed_extension,
+    packed_type,
+)
+from chalicelib.files.pipe import Gzip, send_copy
 
-if TYPE_CHECKING:
-    import duckdb
 
-    from chalicelib.files.formats import NdjsonOptions
+class NdjsonOptions(Options):
+    """How newline-delimited JSON is written."""
+
+    values: Values = "labels"
+    """Whether choices are labels or codes."""
+    compression: Compression = "none"
+    """Whether the file is packed."""
 
 
-def write(
-    con: "duckdb.DuckDBPyConnection",
-    columns: Sequence[Column],
-    options: "NdjsonOptions",
-    zone: str,
-    folder: Path,
-    sink: Sink,
-) -> list[str]:
+def write(asked: Rendering[NdjsonOptions]) -> list[str]:
     """Send `result` as NDJSON to the sink; answers the warnings. Raises what the sink or the query raises.
 
-    Instants are RFC 3339 in UTC, so `zone` plays no part.
+    Instants are RFC 3339 in UTC, so the zone plays no part.
     """
-    del zone
+    con, columns, options = asked.con, asked.columns, asked.options
     measured = measure(con, columns, limits)
     values = [_value(column, f"c{at}", options.values, measured[at]) for at, column in enumerate(columns)]
     members = ", ".join(f"{literal(column.name)}, v{at}" for at, column in enumerate(columns))
-    target = Gzip(sink) if options.compression == "gzip" else sink
+    target = Gzip(asked.sink) if options.compression == "gzip" else asked.sink
     # The objects are written as lines of a CSV that quotes nothing: COPY's own JSON would merge names that differ in
     # case only. JSON escapes every control character, so no line breaks inside an object.
     send_copy(
         con,
         f"SELECT json_object({members})::VARCHAR FROM ({rendered(list(enumerate(values)), source(con, columns))})",
         "FORMAT csv, HEADER false, DELIMITER '', QUOTE '', ESCAPE ''",
-        folder,
+        asked.folder,
         target.write,
     )
     if isinstance(target, Gzip):
@@ -57,7 +60,7 @@ def write(
     return losses(columns, measured)
 
 
-def _value(column: Column, expression: str, values: Literal["labels", "codes"], found: Measured) -> str:
+def _value(column: Column, expression: str, values: Values, found: Measured) -> str:
     """The SQL of the column's values as JSON should show them."""
     value = expression
     if column.type == "datetime":
@@ -67,3 +70,12 @@ def _value(column: Column, expression: str, values: Literal["labels", "codes"], 
     elif column.type == "choices":
         value = choices_value(column, expression, values)
     return f"CASE WHEN {within(column, expression)} THEN {value} END" if found.get("outside") else value
+
+
+FORMAT = Format(
+    write,
+    NdjsonOptions,
+    lambda options: packed_extension(".ndjson", options.compression),
+    lambda options: packed_type("application/x-ndjson", options.compression),
+    insider=Insider("json"),
+)

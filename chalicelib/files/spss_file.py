@@ -25,6 +25,7 @@ from chalicelib.files.cells import (
     wall_clock_of,
     within,
 )
+from chalicelib.files.contract import Format, Options, Rendering
 from chalicelib.files.pipe import Sink
 from chalicelib.files.spss_rules import (
     EXACT_INTEGER,
@@ -44,8 +45,6 @@ from chalicelib.files.spss_rules import (
 if TYPE_CHECKING:
     import duckdb
     import numpy as np
-
-    from chalicelib.files.formats import SpssOptions
 
 # SPSS counts seconds from the first day of the Gregorian calendar.
 _EPOCH = "1582-10-14"
@@ -73,42 +72,36 @@ _RESPONSE_SETS, _LONG_NAMES, _CASES = 7, 13, 16
 _VARIABLE, _NAME = 2, slice(24, 32)
 
 
-def write(
-    con: "duckdb.DuckDBPyConnection",
-    columns: Sequence[Column],
-    options: "SpssOptions",
-    zone: str,
-    folder: Path,
-    sink: Sink,
-) -> list[str]:
+class SpssOptions(Options):
+    """How an SPSS file is written: `compressed` makes it a .zsav."""
+
+    compressed: bool = False
+    """Whether it is a .zsav."""
+
+
+def write(asked: Rendering[SpssOptions]) -> list[str]:
     """Send `result` as .sav (or .zsav, spooled in `folder`) to the sink; answers the warnings.
 
     Datetimes are the zone's wall clock, cut to seconds. Raises what the sink or the query raises.
     """
-    return write_alike(con, columns, options, zone, folder, sink)[0]
+    return write_alike(asked)[0]
 
 
-def write_alike(
-    con: "duckdb.DuckDBPyConnection",
-    columns: Sequence[Column],
-    options: "SpssOptions",
-    zone: str,
-    folder: Path,
-    sink: Sink,
-    before: Promise = NOTHING,
-) -> tuple[list[str], Promise]:
+def write_alike(asked: Rendering[SpssOptions], before: Promise = NOTHING) -> tuple[list[str], Promise]:
     """As `write`, with the dictionary that earlier files had; answers also what later ones are to keep."""
+    con, columns, zone, folder, sink = asked.con, asked.columns, asked.zone, asked.folder, asked.sink
+    compressed = asked.options.compressed
     measured = _measured(con, columns)
     planned = plan(columns, measured, zone, before)
     rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
     layout = Layout.of(planned.variables, [found.get("bytes") or 0 for found in measured])
-    header = dictionary(planned, layout, rows, folder, compressed=options.compressed)
+    header = dictionary(planned, layout, rows, folder, compressed=compressed)
     cells = [
         (variable.column, _cell(variable, columns, zone, measured, filled))
         for variable, filled in zip(planned.variables, layout.filled, strict=True)
     ]
     blocks = _blocks(con, cells, source(con, columns), layout)
-    if options.compressed:
+    if compressed:
         _send_compressed(header, blocks, layout, folder, sink)
     else:
         sink.write(header)
@@ -513,3 +506,12 @@ def _interleaved(codes: "np.ndarray[Any, Any]", words: "np.ndarray[Any, Any]") -
     before = np.searchsorted(literals, np.arange(groups) * _WORD)
     out[np.arange(groups) + before] = padded.view("<u8")
     return out.tobytes()
+
+
+FORMAT = Format(
+    write,
+    SpssOptions,
+    lambda options: ".zsav" if options.compressed else ".sav",
+    lambda _options: "application/x-spss-sav",
+    write_alike,
+)

@@ -12,10 +12,12 @@ from chalicelib.base.catalog import Catalog
 from chalicelib.base.errors import Conflict, NotFound
 from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.imports import reader
 from chalicelib.intake import attributes, purge
 from chalicelib.lake import accept, layout
 from chalicelib.lake.compaction import send
+from chalicelib.lake.pointers import Imported
 from chalicelib.web.http import INGEST, Answer, Body, Call, Routes, listing, page
 
 ROUTES = Routes("Imports")
@@ -304,8 +306,7 @@ def _store(services: Services, item: Item, outcome: reader.Outcome, progress: "P
     writes = [Write(update=(item["pk"], item["sk"]), set=changes, when=leases.of(TERMS, item).ours)]
     if outcome.accepted:
         size = outcome.rows.stat().st_size
-        pointer = {"pk": f"lake/{domain}", "sk": f"import/{item['accepted']}", "kind": item["kind"]}
-        writes.append(Write(put={**pointer, "key": key, "bytes": size}))
+        writes.append(Tenant(services, domain).putting(Imported(item["accepted"], item["kind"], key, size)))
         accept.want(services, domain, accept.IN)
     # The last beat is over: it and the commit would be in each other's way.
     progress.beat.end()

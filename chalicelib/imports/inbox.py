@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.accounts.domains import DOMAIN_ID
 from chalicelib.aws.bucket import Version
 from chalicelib.aws.store import Item
 from chalicelib.base import instants, telemetry
 from chalicelib.base.ids import Seed
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import DOMAIN_ID
 from chalicelib.imports import imports
 from chalicelib.lake import layout
 

@@ -1,21 +1,22 @@
 """Profile attributes: what a domain defines about its participants, and what a value of each may be."""
 
-import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import batched
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from chalicelib.aws.store import Attr, Item, Write
+from chalicelib.accounts.row import Domain, counted
+from chalicelib.aws.store import Attr, Write
 from chalicelib.base import instants, patterns
 from chalicelib.base.catalog import Attribute, AttributeType, Catalog
-from chalicelib.base.errors import MAX_FAULTS, Conflict, Fault, NotFound, conflict
+from chalicelib.base.errors import Conflict, Fault, NotFound, conflict
 from chalicelib.base.services import Services
 from chalicelib.base.table import Choice
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import participants
+from chalicelib.intake.row import Definition, choice_members
 from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, page_cursor, page_limit, validated
 
 ROUTES = Routes("Attributes")
@@ -77,7 +78,7 @@ def catalog(services: Services, domain: str) -> Catalog:
         kept = services.memory.get(("catalog", domain))
         if isinstance(kept, Catalog) and kept.version == version:
             return kept
-        found = (_attribute(item) for item in services.store.query(f"domain/{domain}", "attribute/"))
+        found = (row.attribute for row in Tenant(services, domain).query(Definition, Definition.ALL))
         ordered = sorted(found, key=lambda attribute: attribute.name)
         # What was read under two versions belongs to neither: a row would be stamped with the earlier one, and its
         # values would be taken for those of an attribute that had the name before.
@@ -87,24 +88,25 @@ def catalog(services: Services, domain: str) -> Catalog:
 
 
 def _version(services: Services, domain: str) -> int:
-    item = services.store.get(f"domain/{domain}", "domain") or {}
-    return int(item.get("attributes_version", 0))
+    found = Tenant(services, domain).get(Domain, Domain.PLACE)
+    return found.attributes_version if found else 0
 
 
 def mark_data(services: Services, domain: str, known: Catalog, names: set[str]) -> bool:
     """Note, before a batch is written, that the attributes have data, so that their type can change no more; False
     when one of them is no longer what the catalogue says."""
+    tenant = Tenant(services, domain)
     fresh = [known.attributes[name] for name in sorted(names) if not known.attributes[name].has_data]
     for start in range(0, len(fresh), 100):
         writes = [
-            Write(
-                update=(f"domain/{domain}", f"attribute/{attribute.name.lower()}"),
-                set={"has_data": True},
+            tenant.changing(
+                Definition.place(attribute.name),
+                {"has_data": True},
                 when=Attr("defined_in").eq(attribute.defined_in) & Attr("name").eq(attribute.name),
             )
             for attribute in fresh[start : start + 100]
         ]
-        if services.store.transact(writes) is not None:
+        if tenant.transact(*writes) is not None:
             services.memory.pop(("catalog", domain), None)
             return False
     if fresh:
@@ -119,13 +121,9 @@ def shown(attribute: Attribute) -> dict[str, Any]:
         "name": attribute.name,
         "label": attribute.label,
         "type": attribute.type,
-        "choices": [_choice_shown(choice) for choice in attribute.choices],
+        "choices": [choice_members(choice) for choice in attribute.choices],
         "multiple": attribute.multiple,
     }
-
-
-def _choice_shown(choice: Choice) -> dict[str, Any]:
-    return {"code": choice.code, "label": choice.label, **({"missing": True} if choice.missing else {})}
 
 
 @ROUTES.add(
@@ -183,17 +181,16 @@ def define_attribute(call: Call) -> Answer:
 
 
 def _read_many(_: Call, value: Any) -> AttributesBody:
+    found = value.get("attributes") if isinstance(value, dict) else None
+    members = found[:MAX_AT_ONCE] if isinstance(found, list) else []
     faults: list[Fault] = []
-    members = value.get("attributes") if isinstance(value, dict) else None
-    for n, member in enumerate(members if isinstance(members, list) else []):
-        if isinstance(member, dict) and len(faults) < MAX_FAULTS:
-            faults += [fault.below(f"/attributes/{n}") for fault in _member_faults(member)]
-    names = [str(member.get("name")).lower() for member in members or [] if isinstance(member, dict)] if members else []
-    twice = {name for name, count in Counter(names).items() if count > 1}
     seen: set[str] = set()
-    for n, member in enumerate(members or []):
-        name = str(member.get("name")).lower() if isinstance(member, dict) else ""
-        if name in twice and name in seen:
+    for n, member in enumerate(members):
+        if not isinstance(member, dict):
+            continue
+        faults += [fault.below(f"/attributes/{n}") for fault in _member_faults(member)]
+        name = str(member.get("name")).lower()
+        if "name" in member and name in seen:
             faults.append(Fault(f"/attributes/{n}/name", "duplicate", "is the name of an earlier attribute"))
         seen.add(name)
     return validated(AttributesBody, value, lambda _: faults)
@@ -228,33 +225,31 @@ def define_attributes(call: Call) -> Answer:
 
 def _define(call: Call, given: Sequence[NamedAttribute]) -> tuple[list[Attribute], bool]:
     """Define them; what was made, and whether all are new. Reads those alone, however many the domain has."""
-    services, domain = call.services, call.domain
     for _ in range(5):
-        version, count = _state(services, domain)
-        before = _defined_before(services, domain, given)
+        version, count = _state(call.tenant)
+        before = _defined_before(call.tenant, given)
         new = sum(1 for one in given if one.name.lower() not in before)
         if count + new > MAX_ATTRIBUTES:
             raise Conflict(f"A domain has at most {MAX_ATTRIBUTES} profile attributes; this one has {count}.")
         _check_before(given, before, many=len(given) > 1)
         made = [_defined(one, before.get(one.name.lower()), version + 1) for one in given]
-        if _write(services, domain, made, before, (version, count)):
+        if _write(call.tenant, made, before, (version, count)):
             return made, new == len(given)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
 
-def _state(services: Services, domain: str) -> tuple[int, int]:
+def _state(tenant: Tenant) -> tuple[int, int]:
     """The version of the domain's attributes, and how many there are."""
-    item = services.store.get(f"domain/{domain}", "domain") or {}
-    known = item.get("attributes_count")
-    count = len(catalog(services, domain).attributes) if known is None else int(known)
-    return int(item.get("attributes_version", 0)), count
+    found = tenant.found(Domain, Domain.PLACE)
+    if found.attributes_count is None:
+        return found.attributes_version, len(catalog(tenant.services, tenant.domain).attributes)
+    return found.attributes_version, found.attributes_count
 
 
-def _defined_before(services: Services, domain: str, given: Sequence[NamedAttribute]) -> dict[str, Attribute]:
+def _defined_before(tenant: Tenant, given: Sequence[NamedAttribute]) -> dict[str, Attribute]:
     """The attributes that have these names already, by the lower case of their names."""
-    found = services.store.get_many([(f"domain/{domain}", f"attribute/{one.name.lower()}") for one in given])
-    attributes = [_attribute(item) for item in found if item is not None]
-    return {attribute.name.lower(): attribute for attribute in attributes}
+    found = tenant.get_many(Definition, [Definition.place(one.name) for one in given])
+    return {row.attribute.name.lower(): row.attribute for row in found if row is not None}
 
 
 @ROUTES.add(
@@ -274,9 +269,8 @@ def delete_attribute(call: Call) -> Answer:
         attribute = known.attributes.get(call.path["name"])
         if attribute is None:
             raise NotFound
-        place = (f"domain/{call.domain}", f"attribute/{attribute.name.lower()}")
-        state = (known.version, len(known.attributes) - 1)
-        if _versioned(call.services, call.domain, state, [Write(delete=place)]):
+        gone = call.tenant.deleting(Definition.place(attribute.name))
+        if _versioned(call.tenant, (known.version, len(known.attributes) - 1), [gone]):
             return Answer(204)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
@@ -362,67 +356,30 @@ def _kind(kind: str, multiple: bool) -> str:
     return f"multiple {kind}" if multiple else kind
 
 
-def _write(
-    services: Services,
-    domain: str,
-    made: Sequence[Attribute],
-    before: Mapping[str, Attribute],
-    state: tuple[int, int],
-) -> bool:
+def _write(tenant: Tenant, made: Sequence[Attribute], before: Mapping[str, Attribute], state: tuple[int, int]) -> bool:
     """Write the definitions, as many at a time as a transaction takes; False where they have changed meanwhile."""
     version, count = state
+    now = instants.text(tenant.services.now())
     for some in batched(made, AT_ONCE, strict=False):
         count += sum(1 for attribute in some if attribute.name.lower() not in before)
-        writes = [_put(services, domain, attribute, before.get(attribute.name.lower())) for attribute in some]
-        if not _versioned(services, domain, (version, count), writes):
+        writes = [_put(tenant, Definition(attribute, now), before.get(attribute.name.lower())) for attribute in some]
+        if not _versioned(tenant, (version, count), writes):
             return False
         version += 1
     return True
 
 
-def _put(services: Services, domain: str, attribute: Attribute, before: Attribute | None) -> Write:
-    item: Item = {
-        "pk": f"domain/{domain}",
-        "sk": f"attribute/{attribute.name.lower()}",
-        "name": attribute.name,
-        "label": attribute.label,
-        "type": attribute.type,
-        "choices": json.dumps([_choice_shown(choice) for choice in attribute.choices], ensure_ascii=False),
-        "multiple": attribute.multiple,
-        "has_data": attribute.has_data,
-        "defined_in": attribute.defined_in,
-        "changed_at": instants.text(services.now()),
-    }
+def _put(tenant: Tenant, row: Definition, before: Attribute | None) -> Write:
     # A batch may mark the attribute as having data at this very moment; then the change is judged anew.
     unmarked = Attr("has_data").eq(before.has_data) if before else Attr("pk").not_exists()
-    return Write(put=item, when=unmarked)
+    return tenant.putting(row, when=unmarked)
 
 
-def _versioned(services: Services, domain: str, state: tuple[int, int], writes: Sequence[Write]) -> bool:
+def _versioned(tenant: Tenant, state: tuple[int, int], writes: Sequence[Write]) -> bool:
     """Write under the next version, `state` being the one that is left and how many attributes there will be."""
     version, count = state
-    current = (
-        Attr("attributes_version").eq(version)
-        if version
-        else (Attr("attributes_version").not_exists() | Attr("attributes_version").eq(0))
-    )
     changes = {"attributes_version": version + 1, "attributes_count": count}
-    bump = Write(update=(f"domain/{domain}", "domain"), set=changes, when=current)
-    done = services.store.transact([*writes, bump]) is None
-    services.memory.pop(("catalog", domain), None)
+    bump = tenant.changing(Domain.PLACE, changes, when=counted("attributes_version", version))
+    done = tenant.transact(*writes, bump) is None
+    tenant.services.memory.pop(("catalog", tenant.domain), None)
     return done
-
-
-def _attribute(item: Item) -> Attribute:
-    choices = tuple(
-        Choice(choice["code"], choice["label"], choice.get("missing", False)) for choice in json.loads(item["choices"])
-    )
-    return Attribute(
-        name=item["name"],
-        label=item["label"],
-        type=item["type"],
-        choices=choices,
-        multiple=item["multiple"],
-        has_data=item["has_data"],
-        defined_in=int(item["defined_in"]),
-    )

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
-from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import due, instants
+from chalicelib.aws.store import Attr
+from chalicelib.base import instants
 from chalicelib.base.errors import NotFound
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.intake import batches
+from chalicelib.intake.row import Audit, Purged
 from chalicelib.lake import accept, known
 from chalicelib.web.http import INGEST, Answer, Call, Routes
 
@@ -38,24 +40,24 @@ def purge_participant(call: Call) -> Answer:
 def purge(call: Call, participant_id: str) -> None:
     """Note that the participant is purged: whoever reads the lake goes by it. NotFound for an id never seen."""
     services, domain = call.services, call.domain
-    place = (f"purged/{domain}", participant_id)
-    if services.store.get(*place) is None:
+    tenant = call.tenant
+    if tenant.get(Purged, Purged.place(participant_id)) is None:
         if not known.is_known(services, domain, participant_id):
             raise NotFound
         now = instants.text(services.now())
-        mark = {**due.at("purge", now), "domain": domain}
-        noted = {"pk": place[0], "sk": place[1], "at": now, "key_id": call.principal.key_id, **mark}
-        audit = audited(call.domain, call.seed.ulid(), at=now, action="purge", key_id=call.principal.key_id, count=1)
-        services.store.transact([Write(put=noted, when=Attr("pk").not_exists()), Write(put=audit)])
+        key_id = call.principal.key_id
+        row = Purged(participant_id, now, key_id, domain, due_kind="purge", due_at=now)
+        audit = Audit(call.seed.ulid(), now, "purge", 1, key_id)
+        tenant.transact(tenant.putting(row, when=Attr("pk").not_exists()), tenant.putting(audit))
     # Also when it is asked again: whatever went wrong the first time, the lake is looked at now.
     accept.want(services, domain, timedelta(0))
 
 
 def ids(services: Services, domain: str) -> list[str]:
     """The ids of the domain's purged participants."""
-    return [item["sk"] for item in services.store.query(f"purged/{domain}")]
+    return [row.participant_id for row in all_of(Tenant(services, domain))]
 
 
-def audited(domain: str, ulid: str, **what: str | int) -> Item:
-    """The item that tells what was done, when and by which key; nothing of whom."""
-    return {"pk": f"audit/{domain}", "sk": ulid, **what}
+def all_of(tenant: Tenant) -> list[Purged]:
+    """The domain's purged participants."""
+    return tenant.query(Purged, Purged.ALL)

@@ -8,9 +8,11 @@ from typing import Any
 
 from chalicelib.aws.retries import Busy
 from chalicelib.aws.store import Attr
-from chalicelib.base import due, instants, leases
+from chalicelib.base import due, instants
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.lake import layout
+from chalicelib.lake.pointers import Work
 
 # A batch is compacted within so long, and sooner when a process has written so many of them.
 IN = timedelta(minutes=5)
@@ -66,8 +68,8 @@ def want(services: Services, domain: str, within: timedelta) -> None:
         unsaid = Attr("again_at").not_exists() | Attr("again_at").gt(at) | Attr("again_at").lt(now)
         if services.store.update(key, {"again_at": at}, when=is_looked_at & unsaid) is not None:
             return
-        found = services.store.get(*key) or {}
-        is_held = leases.is_held(found, services.now())
-        if now <= found.get("again_at", "") <= at and (is_held or found.get("due_at", "~") <= at):
+        found = Tenant(services, domain).get(Work, Work.PLACE) or Work()
+        is_soon = found.is_held(services.now()) or (found.due_at or "~") <= at
+        if now <= (found.again_at or "") <= at and is_soon:
             return
     raise Busy("the work of a lake")

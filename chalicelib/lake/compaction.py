@@ -12,9 +12,11 @@ from chalicelib.aws.bucket import Lost
 from chalicelib.base import instants, telemetry
 from chalicelib.base.catalog import Catalog
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import fold
 from chalicelib.lake import layout, manifest, new_events, rows, views
 from chalicelib.lake.manifest import Events, Leaving, Manifest, People, Rows
+from chalicelib.lake.pointers import Imported
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -132,9 +134,10 @@ def _taken(sizes: Mapping[str, int], keys: Sequence[str], most: int) -> list[str
 def _erase(services: Services, domain: str, ripe: Sequence[Leaving]) -> None:
     """Erase what nobody can be reading any more. The items of imports first: who sees one wants its object."""
     keys = {key for group in ripe for key in group.keys}
-    for item in services.store.query(f"lake/{domain}", "import/") if keys else ():
-        if item["key"] in keys:
-            services.store.delete(item["pk"], item["sk"])
+    tenant = Tenant(services, domain)
+    for imported in tenant.query(Imported, Imported.ALL) if keys else ():
+        if imported.key in keys:
+            tenant.delete(imported.where)
     for prefix in sorted({f"{key.rpartition('/')[0]}/" for key in keys}):
         services.bucket.erase(prefix, keys)
 

@@ -122,11 +122,6 @@ def manifests(domain: str) -> str:
     return f"lake/{domain}/manifests/"
 
 
-def place(domain: str) -> tuple[str, str]:
-    """Where the item lies that points to the manifest."""
-    return f"lake/{domain}", "manifest"
-
-
 def work(domain: str) -> tuple[str, str]:
     """Where the item lies that says when the domain's lake is to be compacted next."""
     return f"lake/{domain}", "work"

@@ -14,7 +14,9 @@ from typing import Any
 from chalicelib.aws.bucket import Lost
 from chalicelib.aws.store import Attr
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.lake import layout
+from chalicelib.lake.pointers import Imported, Pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +128,16 @@ def _known(kind: type[Rows | People | Events], told: dict[str, Any]) -> dict[str
 
 def current(services: Services, domain: str) -> Manifest:
     """The manifest that counts now: an empty one of version 0 before the first compaction."""
+    tenant = Tenant(services, domain)
     for _ in range(5):
-        pointer = services.store.get(*layout.place(domain))
+        pointer = tenant.get(Pointer, Pointer.PLACE)
         if pointer is None:
             return Manifest()
         kept = services.memory.get(("manifest", domain))
-        if isinstance(kept, Manifest) and kept.key == pointer["key"]:
+        if isinstance(kept, Manifest) and kept.key == pointer.key:
             return kept
         try:
-            found = read(services.bucket.get(pointer["key"]))
+            found = read(services.bucket.get(pointer.key))
         except Lost:  # superseded for more than an hour between the two calls
             continue
         services.memory["manifest", domain] = found
@@ -145,13 +148,12 @@ def current(services: Services, domain: str) -> Manifest:
 def commit(services: Services, domain: str, before: Manifest, after: Manifest) -> bool:
     """Make `after` count in the place of `before`; False when another manifest has taken its place already."""
     services.bucket.put(after.key, after.text().encode(), "application/json")
-    place = layout.place(domain)
+    tenant, pointer = Tenant(services, domain), Pointer(after.version, after.key)
     unmoved = Attr("key").eq(before.key) if before.version else Attr("pk").not_exists()
-    moved = services.store.update(place, {"version": after.version, "key": after.key}, when=unmoved)
-    if moved is None:
+    if tenant.update(Pointer, pointer.where, pointer.item(), when=unmoved) is None:
         # The reply to our own update may have been lost: then the pointer is ours.
-        pointer = services.store.get(*place)
-        if pointer is None or pointer["key"] != after.key:
+        found = tenant.get(Pointer, pointer.where)
+        if found is None or found.key != after.key:
             return False
     services.memory["manifest", domain] = after
     return True
@@ -163,9 +165,9 @@ def uncovered(services: Services, domain: str, kinds: Sequence[layout.Kind]) -> 
     To be asked before the manifest is read: what is not here by then is in the parts of that manifest.
     """
     found: dict[layout.Kind, dict[str, int]] = {}
-    imports = services.store.query(f"lake/{domain}", "import/")
+    imports = Tenant(services, domain).query(Imported, Imported.ALL)
     for kind in kinds:
         sizes = dict(services.bucket.keys(layout.batches(domain, kind)))
-        sizes |= {item["key"]: item["bytes"] for item in imports if item["kind"] == kind}
+        sizes |= {imported.key: imported.bytes for imported in imports if imported.kind == kind}
         found[kind] = dict(sorted(sizes.items(), key=lambda one: one[0].rpartition("/")[2]))
     return found

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -49,7 +50,14 @@ def download(call: Call) -> Answer:
     return Answer(302, None, {"Location": url, "Referrer-Policy": "no-referrer"})
 
 
-@ROUTES.add("HEAD", "/d/{token}", None, "Ask about a file", answer=None, refuses=(404, 409, 410), refusal=None)
+def silent(_: Mapping[str, str], status: int) -> Answer:
+    """A refusal of HEAD, which has no body to say why."""
+    return Answer(status)
+
+
+@ROUTES.add(
+    "HEAD", "/d/{token}", None, "Ask about a file", answer=None, refuses=(404, 409, 410), refusal=None, failed=silent
+)
 def ask(call: Call) -> Answer:
     """What a download would bring: its type, size and name. Refused as the download would be."""
     file, _ = _linked(call)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from chalicelib.aws.store import Attr
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
-from chalicelib.exports.config import place
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports.row import Export, LastFile
 from chalicelib.runs.row import Run
 
 
@@ -16,21 +16,22 @@ def warnings(services: Services, run: Run, columns: Sequence[Column]) -> list[st
     """What came, went or changed its type since the export's last completed run with the same configuration."""
     if run.export_id is None:
         return []
-    item = services.store.get(*place(run.domain, run.export_id)) or {}
-    last = json.loads(item.get("last_file", "null"))
-    if last is None or last["of"] != _mark(run):
+    export = Tenant(services, run.domain).get(Export, Export.place(run.export_id))
+    last = export.last_file if export else None
+    if last is None or last.of != _mark(run):
         return []
-    return compared(last["columns"], {column.name: column.type for column in columns})
+    return compared(last.columns, {column.name: column.type for column in columns})
 
 
 def remember(services: Services, run: Run, columns: Sequence[Column]) -> None:
     """Keep the columns of a completed run's file for the next one."""
     if run.export_id is not None:
-        last = json.dumps({"of": _mark(run), "columns": {column.name: column.type for column in columns}})
-        services.store.update(place(run.domain, run.export_id), {"last_file": last}, when=Attr("pk").exists())
+        last = LastFile(_mark(run), {column.name: column.type for column in columns})
+        tenant, place = Tenant(services, run.domain), Export.place(run.export_id)
+        tenant.update(Export, place, {"last_file": last.text()}, when=Attr("pk").exists())
 
 
-def compared(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def compared(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """A sentence for each column that differs, in the order of the files."""
     gone = [
         f"The column {name} of the last run is gone: the attribute was deleted." for name in before if name not in now

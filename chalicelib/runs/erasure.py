@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 
 from chalicelib import kinds
-from chalicelib.aws.store import Attr, Item
+from chalicelib.aws.store import Attr
 from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import participants
 from chalicelib.imports import imports
 from chalicelib.intake import purge
+from chalicelib.intake.row import Audit, Purged
 from chalicelib.runs import life, row, slots
 from chalicelib.runs.row import Run
 
@@ -21,10 +23,11 @@ HARMLESS = frozenset({column.name for column in (*participants.SYSTEM, *particip
 
 def erase_files(services: Services, domain: str) -> None:
     """Erase every file that a purge of the domain asks for; purges that a run may yet outlive stay due."""
-    purges = [item for item in services.store.query(f"purged/{domain}") if "due_at" in item]
+    tenant = Tenant(services, domain)
+    purges = [one for one in purge.all_of(tenant) if one.due_at is not None]
     if not purges:
         return
-    last = max(item["at"] for item in purges)
+    last = max(one.at for one in purges)
     erased, is_done = 0, True
     for run_id in _runs_with_files(services, domain):
         run = row.find(services, domain, run_id)
@@ -42,11 +45,9 @@ def erase_files(services: Services, domain: str) -> None:
     is_done = is_done and not _is_reading(services, domain, last)
     is_done = imports.forget_rejected(services, domain, last) and is_done
     is_done = _abandon_uploads(services, domain, instants.parse(last)) and is_done
-    for item in purges:
-        _settle(services, item, is_done=is_done)
-    seed = services.seed()
-    now = instants.text(services.now())
-    services.store.put(purge.audited(domain, seed.ulid(), at=now, action="erase_files", count=erased))
+    for one in purges:
+        _settle(tenant, one, is_done=is_done)
+    tenant.put_new(Audit(services.seed().ulid(), instants.text(services.now()), "erase_files", erased))
     telemetry.record("files erased after a purge", domain=domain, count=erased)
 
 
@@ -80,10 +81,10 @@ def _is_reading(services: Services, domain: str, last: str) -> bool:
     return any(run is not None and run.status == "processing" and (run.started_at or "") <= last for run in found)
 
 
-def _settle(services: Services, item: Item, *, is_done: bool) -> None:
-    place = (item["pk"], item["sk"])
-    unchanged = Attr("due_at").eq(item["due_at"])
+def _settle(tenant: Tenant, purged: Purged, *, is_done: bool) -> None:
+    unchanged = Attr("due_at").eq(purged.due_at)
     if is_done:
-        services.store.update(place, remove=due.MARKS, when=unchanged)
+        tenant.update(Purged, purged.where, remove=due.MARKS, when=unchanged)
     else:
-        services.store.update(place, {"due_at": instants.text(services.now() + AGAIN)}, when=unchanged)
+        later = instants.text(tenant.services.now() + AGAIN)
+        tenant.update(Purged, purged.where, {"due_at": later}, when=unchanged)

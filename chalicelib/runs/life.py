@@ -11,8 +11,9 @@ from chalicelib.aws.store import Attr, Item, Write
 from chalicelib.base import due, instants, leases
 from chalicelib.base.errors import Conflict, NotFound
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.runs import row, slots
-from chalicelib.runs.row import ACTIVE, TERMS, Config, Failure, File, Progress, Run, Source, Trigger
+from chalicelib.runs.row import ACTIVE, TERMS, Failure, File, Progress, Run, Source, Trigger
 
 # A run whose workers died this many times is not tried again.
 MAX_ATTEMPTS = 3
@@ -39,7 +40,7 @@ def start(
     slots.check_room(services, domain)
     run = _fresh(services, domain, source, run_id, trigger, as_of)
     item = run.item(due.at("run", services.now() + RESEND))
-    writes = [*_writes(item, run, source), Write(put=slots.waiting(domain, run_id))]
+    writes = [*_writes(item, run, source), Tenant(services, domain).putting(slots.Waiting(run_id))]
     if services.store.transact(writes) is not None:
         found = row.find(services, domain, run_id)
         if found is None:
@@ -73,7 +74,7 @@ def _fresh(
         domain=domain,
         id=run_id,
         export_id=source.export_id,
-        config=Config(source.config),
+        config=source.config,
         status="pending",
         trigger=trigger,
         as_of=instants.text(as_of or now),

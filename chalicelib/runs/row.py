@@ -7,7 +7,6 @@ as they are; what is None has not happened (yet).
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, Literal
 
 from chalicelib.aws.store import Item
@@ -15,6 +14,7 @@ from chalicelib.base import leases
 from chalicelib.base.expiring import link
 from chalicelib.base.packing import packed, unpacked
 from chalicelib.base.services import Services
+from chalicelib.runs.config import Config
 
 Status = Literal["pending", "processing", "completed", "failed", "canceled", "expired"]
 Trigger = Literal["user", "schedule"]
@@ -23,52 +23,12 @@ ACTIVE = ("pending", "processing")
 TERMS = leases.Terms("run", ACTIVE, "processing")
 
 
-@dataclass(frozen=True)
-class Config:
-    """What a run makes: an export's configuration as it was when the run was asked for. `text` is its JSON."""
-
-    text: str
-
-    @cached_property
-    def members(self) -> dict[str, Any]:
-        """All of it, as callers see it."""
-        read: dict[str, Any] = json.loads(self.text)
-        return read
-
-    @property
-    def title(self) -> str:
-        return str(self.members["title"])
-
-    @property
-    def dataset(self) -> dict[str, Any]:
-        dataset: dict[str, Any] = self.members["dataset"]
-        return dataset
-
-    @property
-    def format(self) -> str:
-        return str(self.members["format"])
-
-    @property
-    def format_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = self.members["format_options"]
-        return options
-
-    @property
-    def timezone(self) -> str:
-        return str(self.members["timezone"])
-
-    @property
-    def deliver(self) -> dict[str, Any]:
-        """Who is to hear of the run's end; empty when nobody is."""
-        return self.members.get("deliver") or {}
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a run is made of: a configuration's JSON, and the export that has it, or, without one, what the run is `of`
+    """What a run is made of: a configuration, and the export that has it, or, without one, what the run is `of`
     (the list that it is found in). `expires_at` where its link was told before it is made; `warnings` known already."""
 
-    config: str
+    config: Config
     export_id: str | None
     of: str | None = None
     expires_at: str | None = None

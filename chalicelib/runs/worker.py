@@ -14,6 +14,7 @@ from chalicelib.base.leases import Superseded
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column, Table
 from chalicelib.files import codebook
+from chalicelib.files.contract import Rendering
 from chalicelib.files.formats import FORMATS, options_of
 from chalicelib.files.spss_rules import Promise, covers
 from chalicelib.intake import attributes
@@ -106,7 +107,8 @@ def _committed(services: Services, run: Run, made: "Made") -> bool:
     kept = made.kept
     while covers(made.promise, kept.promise):
         try:
-            if life.complete(services, run, made.file, made.warnings, dictionaries.writes(run, kept, made.promise)):
+            more = dictionaries.writes(services, run, kept, made.promise)
+            if life.complete(services, run, made.file, made.warnings, more):
                 return True
             raise Superseded
         except life.Moved:
@@ -180,21 +182,18 @@ def _write(
     upload = services.bucket.upload(f"{run.attempted_files}{name}", media_type)
     sink = FileSink(upload, beat)
     try:
-        kept, given = dictionaries.Kept(), (con, job.table.columns, options, config.timezone, folder, sink)
+        kept, asked = dictionaries.Kept(), Rendering(con, job.table.columns, options, config.timezone, folder, sink)
         if form.write_alike:
             kept = dictionaries.read(services, run)
-            warnings, promise = form.write_alike(*given, kept.promise)
+            warnings, promise = form.write_alike(asked, kept.promise)
         else:
-            warnings, promise = form.write(*given), kept.promise
+            warnings, promise = form.write(asked), kept.promise
         beat.at("uploading", 97, rows_done=rows)
         upload.finish()
     except BaseException:
         upload.abort()
         raise
-    entries = codebook.entries(job.table.columns)
-    services.bucket.put(
-        f"{run.attempted_files}codebook.json", json.dumps(entries, ensure_ascii=False).encode(), "application/json"
-    )
+    _put_codebook(services, run, job.table.columns)
     file = File(
         name=name,
         format=config.format,
@@ -207,6 +206,11 @@ def _write(
     )
     drifted = drift.warnings(services, run, job.table.columns)
     return Made(job.table.columns, file, [*job.warnings, *drifted, *warnings], kept, promise)
+
+
+def _put_codebook(services: Services, run: Run, columns: tuple[Column, ...]) -> None:
+    entries = json.dumps(codebook.entries(columns), ensure_ascii=False)
+    services.bucket.put(f"{run.attempted_files}codebook.json", entries.encode(), "application/json")
 
 
 class FileSink:

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, StringConstraints
 
 from chalicelib import kinds
-from chalicelib.aws.store import Item
 from chalicelib.base import instants, patterns, zones
-from chalicelib.base.errors import Conflict, Fault, NotFound
+from chalicelib.base.errors import Conflict, Fault
 from chalicelib.base.services import Services
 from chalicelib.base.shapes import Described
 from chalicelib.datasets import segments
-from chalicelib.exports.config import MAX_CONFIG_BYTES
+from chalicelib.exports.checks import MAX_CONFIG_BYTES
 from chalicelib.intake import attributes
 from chalicelib.lake import views
-from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listing, page, validated
+from chalicelib.segments.row import Saved, get
+from chalicelib.web.http import EDIT, READ, Answer, Body, Call, Routes, listed, page, validated
 
 ROUTES = Routes("Segments")
 Instant = Annotated[datetime, BeforeValidator(instants.parse)]
@@ -74,8 +74,8 @@ def _read_new(call: Call, value: Any) -> SegmentBody:
     return validated(SegmentBody, value, further)
 
 
-def _asked(call: Call) -> Item:
-    return get(call.services, call.domain, call.path["segment_id"])
+def _asked(call: Call) -> Saved:
+    return get(call.tenant, call.path["segment_id"])
 
 
 @ROUTES.add(
@@ -127,19 +127,13 @@ def save_segment(call: Call) -> Answer:
     # A number of 16 digits, which a double holds, made of the time and three random digits: it sorts by creation, no
     # two requests wait for each other, and the same request makes the same one.
     number = call.seed.milliseconds * 1000 + int.from_bytes(call.seed.entropy) % 1000
-    item: Item = {
-        "pk": f"segments/{call.domain}",
-        "sk": f"{number:016d}",
-        "mark": call.seed.entropy.hex(),
-        "name": call.body.name,
-        "segment": text,
-        "created_at": instants.text(call.services.now()),
-    }
-    if not call.services.store.put_new(item):
-        item = get(call.services, call.domain, number)
-        if item["mark"] != call.seed.entropy.hex():
+    mark = call.seed.entropy.hex()
+    saved = Saved(number, mark, call.body.name, text, instants.text(call.services.now()))
+    if not call.tenant.put_new(saved):
+        saved = get(call.tenant, number)
+        if saved.mark != mark:
             raise Conflict("Another segment was saved in the same millisecond; ask again.")
-    return Answer(201, shown(item))
+    return Answer(201, shown(saved))
 
 
 @ROUTES.add(
@@ -147,8 +141,8 @@ def save_segment(call: Call) -> Answer:
 )
 def list_segments(call: Call) -> Answer:
     """The domain's saved segments, newest first."""
-    items, after = listing(call, f"segments/{call.domain}", "")
-    return page(((place, shown(item)) for place, item in items), after)
+    found, after = listed(call, Saved, Saved.ALL)
+    return page(((position, shown(saved)) for position, saved in found), after)
 
 
 @ROUTES.add(
@@ -162,27 +156,15 @@ def read_segment(call: Call) -> Answer:
 @ROUTES.add("DELETE", "/v1/segments/{segment_id}", EDIT, "Delete a saved segment", answer=None, find=_asked, status=204)
 def delete_segment(call: Call) -> Answer:
     """Delete it; exports that were made with it keep their copy."""
-    item = call.found
-    call.services.store.delete(item["pk"], item["sk"])
+    call.tenant.delete(call.found.where)
     return Answer(204)
 
 
-def get(services: Services, domain: str, segment_id: object) -> Item:
-    """The saved segment's item; NotFound when the domain has none of that number."""
-    text = str(segment_id)
-    found = None
-    if text.isascii() and text.isdigit() and len(text) <= 16:
-        found = services.store.get(f"segments/{domain}", f"{int(text):016d}")
-    if found is None:
-        raise NotFound
-    return found
-
-
-def shown(item: Item) -> dict[str, Any]:
+def shown(saved: Saved) -> dict[str, Any]:
     """A saved segment as callers see it."""
     return {
-        "segment_id": int(item["sk"]),
-        "name": item["name"],
-        "segment": json.loads(item["segment"]),
-        "created_at": item["created_at"],
+        "segment_id": saved.number,
+        "name": saved.name,
+        "segment": saved.value,
+        "created_at": saved.created_at,
     }

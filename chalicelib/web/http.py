@@ -26,7 +26,9 @@ from chalicelib.base.errors import (
     invalid,
 )
 from chalicelib.base.ids import Seed
+from chalicelib.base.row import Place, Row
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.web.complaints import faults_of, sound
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
@@ -78,6 +80,11 @@ class Call:
     @property
     def domain(self) -> str:
         return self.principal.domain
+
+    @property
+    def tenant(self) -> Tenant:
+        """The caller's own part of the table."""
+        return Tenant(self.services, self.principal.domain)
 
 
 # A list is a header that is sent several times: Set-Cookie cannot be joined into one.
@@ -337,6 +344,14 @@ def listing(
     items = call.services.store.query(pk, prefix, after=after, limit=limit + 1, newest=newest)
     more = len(items) > limit
     return [(item["sk"], item) for item in items[:limit]], items[limit - 1]["sk"] if more else None
+
+
+def listed[R: Row](
+    call: Call, kind: type[R], within: Place, *, newest: bool = True
+) -> tuple[list[tuple[str, R]], str | None]:
+    """One page of the caller's rows of a kind, each with its sort key, and the position of the next page."""
+    items, after = listing(call, *call.tenant.key(within), newest=newest)
+    return [(position, kind.read(item)) for position, item in items], after
 
 
 def wait_seconds(headers: Mapping[str, str]) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from chalicelib.accounts import domains
 from chalicelib.aws.store import Attr, Item
 from chalicelib.base import due, instants, telemetry
 from chalicelib.base.services import Services
@@ -75,8 +76,8 @@ def _claimed(services: Services, key: tuple[str, str]) -> Item | None:
 
 def _target(services: Services, item: Item) -> Target | None:
     if item["endpoint_id"] == outbox.ONCE:
-        domain = services.store.get(f"domain/{item['domain']}", "domain")
-        return Target(item["url"], (domain["webhook_secret"],)) if domain else None
+        domain = domains.find(services, item["domain"])
+        return Target(item["url"], (domain.webhook_secret,)) if domain else None
     endpoint = services.store.get(*routes.place(item["domain"], item["endpoint_id"]))
     if endpoint is None or not endpoint["enabled"]:
         return None
@@ -160,11 +161,11 @@ def _note(services: Services, item: Item, verdict: retry.Verdict, now: datetime)
 def _disable(services: Services, item: Item, reason: str) -> None:
     if not routes.disable(services, item["domain"], item["endpoint_id"], reason):
         return
-    domain = services.store.get(f"domain/{item['domain']}", "domain") or {}
-    if domain.get("contact_email"):
+    domain = domains.find(services, item["domain"])
+    if domain is not None and domain.contact_email:
         text = (
             f"Panelport has stopped sending to the webhook {item['endpoint_id']}. {reason}\n\n"
             "Enable it again with PATCH /v1/webhooks/{id} once it answers; what it missed can be delivered again."
         )
-        outbox.post_mail(services, item["domain"], domain["contact_email"], "A webhook was disabled", text,
+        outbox.post_mail(services, item["domain"], domain.contact_email, "A webhook was disabled", text,
                          services.seed().ulid())  # fmt: skip

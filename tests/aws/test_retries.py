@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSResponse
 
 from chalicelib.aws.retries import PAUSES, Busy
 from chalicelib.aws.store import Attr, Write
-from chalicelib.conversations.registry import CODE_LENGTH
+from chalicelib.conversations.row import CODE_LENGTH
 from tests.deployed import Deployment
 from tests.faults.scenarios import EXPORT
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 
 from chalicelib.base.table import Choice, Column
-from chalicelib.files.formats import FORMATS, OPTIONS
+from chalicelib.files.contract import Rendering
+from chalicelib.files.formats import FORMATS
 
 ZONE = "America/Vancouver"
 AT_LEAST = 5.0
@@ -71,7 +72,8 @@ def seconds(work) -> float:
 
 def write(con, columns, folder: Path, kind: str, **options) -> None:
     """Write the file with the writer under test."""
-    FORMATS[kind].write(con, columns, OPTIONS[kind](**options), ZONE, folder, Written(folder / "ours"))
+    form = FORMATS[kind]
+    form.write(Rendering(con, columns, form.options(**options), ZONE, folder, Written(folder / "ours")))
 
 
 def copy(con, folder: Path, how: str) -> None:

@@ -51,7 +51,8 @@ def run(count: int) -> str:
     """Carry out a run's work; the digest of its file."""
     from chalicelib.conversations import pid, tables
     from chalicelib.datasets import conversation_links
-    from chalicelib.files.formats import FORMATS, CsvOptions
+    from chalicelib.files import csv_file
+    from chalicelib.files.contract import Rendering
     from chalicelib.lake import views
 
     sink = Sink()
@@ -62,7 +63,7 @@ def run(count: int) -> str:
         with views.connection(folder, MEMORY) as con:
             tables.put_issued(con, folder, key, count)
             con.execute(f"CREATE TEMP TABLE result AS {table.sql}", table.parameters)
-            FORMATS["csv"].write(con, table.columns, CsvOptions(), "UTC", folder, sink)
+            csv_file.write(Rendering(con, table.columns, csv_file.CsvOptions(), "UTC", folder, sink))
     return sink.digest.hexdigest()
 
 

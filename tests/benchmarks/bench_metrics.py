@@ -18,7 +18,7 @@ import duckdb
 from chalicelib.base.zones import months_back
 from chalicelib.datasets.participants import MEMBERSHIPS, PARTICIPATION, Selection, table
 from chalicelib.files import csv_file
-from chalicelib.files.formats import CsvOptions
+from chalicelib.files.contract import Rendering
 from tests.benchmarks.community import open_community, write_community
 
 AT_LEAST = 8.0
@@ -59,7 +59,7 @@ def export_as_a_run(folder: Path) -> None:
     with open_community(folder) as connection:
         connection.execute(f"SET threads = {THREADS}; SET enable_progress_bar = false")
         connection.execute(f"CREATE TEMP TABLE result AS {asked.sql}", asked.parameters)
-        csv_file.write(connection, asked.columns, CsvOptions(), ZONE, folder, Hashed())
+        csv_file.write(Rendering(connection, asked.columns, csv_file.CsvOptions(), ZONE, folder, Hashed()))
 
 
 def export_bare(folder: Path) -> None:

@@ -15,10 +15,14 @@ from pathlib import Path
 import duckdb
 
 from chalicelib import door, jobs
+from chalicelib.accounts.row import Domain
+from chalicelib.base.catalog import Attribute
 from chalicelib.base.services import Services
 from chalicelib.base.table import Column
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets import segments
 from chalicelib.datasets.participants import SYSTEM
+from chalicelib.intake.row import Definition
 from chalicelib.web.http import Principal, Request
 from tests.benchmarks import bench_worker
 
@@ -123,11 +127,10 @@ def seconds(con: duckdb.DuckDBPyConnection, sql: str, parameters: dict) -> tuple
 
 def fed(services: Services, con: duckdb.DuckDBPyConnection) -> None:
     """The same participants and events in the service's lake, compacted as they are some minutes after a feed."""
-    put = services.store.put
-    put({"pk": f"domain/{bench_worker.DOMAIN}", "sk": "domain", "attributes_version": 1})
+    tenant = Tenant(services, bench_worker.DOMAIN)
+    tenant.put_new(Domain(tenant.domain, tenant.domain, None, "", AS_OF.isoformat(), attributes_version=1))
     for name, of in (("Region", "text"), ("Age", "number")):
-        item = {"name": name, "label": name, "type": of, "choices": "[]", "multiple": False, "has_data": True}
-        put({"pk": f"domain/{bench_worker.DOMAIN}", "sk": f"attribute/{name.lower()}", **item, "defined_in": 1})
+        tenant.put_new(Definition(Attribute(name, name, of, has_data=True, defined_in=1), AS_OF.isoformat()))
     rows = {
         "participants": "SELECT participant_id, email, membership, 1 AS catalog, created_at, subscribed_at, "
         "subscription_ended_at, updated_at, {'Region': \"a_Region\", 'Age': \"a_Age\"} AS attributes FROM participants",

@@ -25,6 +25,7 @@ from chalicelib.base.services import Services
 from chalicelib.base.settings import settings_from
 from chalicelib.lake import layout
 from chalicelib.runs import life, worker
+from chalicelib.runs.config import Config
 from chalicelib.runs.row import File, Source
 from infra.local.cloud import CREDENTIALS, created, ready, server_process
 from infra.local.stack import PROJECT
@@ -106,7 +107,7 @@ def run(services: Services, form: str) -> tuple[float, float, File]:
         "schedule": None,
     }
     run_id = services.seed().identifier("run")
-    source = Source(json.dumps(config), None, of="bench")
+    source = Source(Config(json.dumps(config)), None, of="bench")
     life.start(services, DOMAIN, source, run_id, "user", datetime(2026, 11, 1, tzinfo=UTC))
     begun, worked = time.perf_counter(), time.process_time()
     worker.work(services, DOMAIN, run_id, "bench")

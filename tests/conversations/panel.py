@@ -10,6 +10,8 @@ from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
+from chalicelib.base.tenant import Tenant
+from chalicelib.conversations.row import Conversation, get
 from tests.deployed import Community
 
 OWN = "https://panelport.example"
@@ -74,6 +76,21 @@ class Panel:
         """The rows of used links in the table."""
         store = self.community.deployment.services.store
         return store.query(f"{prefix}/{self.community.domain}/{self.made['id']}")
+
+    @property
+    def tenant(self) -> Tenant:
+        """The conversation's domain in the table."""
+        return Tenant(self.community.deployment.services, self.community.domain)
+
+    @property
+    def row(self) -> Conversation:
+        """The conversation as it is stored now."""
+        return get(self.tenant, self.made["id"])
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The table's keys of its row."""
+        return self.tenant.key(Conversation.place(self.made["id"]))
 
     def batches(self) -> list[str]:
         """The keys of the accepted batches of events."""

@@ -6,48 +6,17 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.conversations import bindings, registry
+from chalicelib.conversations.row import Conversation
+from tests.conversations.handovers import AGAIN, ASK, ENTER, GO_ON, MOVE, ask, figures, shown, started
 from tests.conversations.panel import DESTINATION, OWN, Device, Panel, before, buttons, conversation, opened, pid_of
 from tests.deployed import Community, logged
 
-ASK, AGAIN, ENTER, GO_ON, MOVE = "Ask for a code", "Ask once more", "Use this device", "Continue", "Use another device"
 IN_USE = "This link is in use on another device"
-
-
-def figures(answer: Any) -> str:
-    """The code that a page shows."""
-    assert answer.status == 200, answer.body
-    (code,) = re.findall(r"\b\d{6}\b", re.sub(r"<(form|style).*?</\1>", "", answer.body.decode(), flags=re.DOTALL))
-    return code
 
 
 def wrong(code: str) -> str:
     """Six figures that are not the code."""
     return f"{(int(code) + 1) % 1_000_000:06}"
-
-
-def started(community: Community, **more: Any) -> tuple[Panel, str, Device]:
-    """A conversation, one of its links, and the device that started it."""
-    panel, (link, *_) = opened(community, **more)
-    holder = Device(community)
-    assert holder.post(link).status == 303
-    return panel, link, holder
-
-
-def ask(device: Device, link: str) -> Any:
-    """The page on which the code is entered, asked for by the button of the page that refused the device."""
-    refused = device.get(link)
-    assert (refused.status, list(buttons(refused))) == (403, [ASK])
-    asked = device.press(link, refused, ASK)
-    assert (asked.status, list(buttons(asked))) == (200, [ENTER, AGAIN]), asked.body
-    return asked
-
-
-def shown(holder: Device, link: str) -> str:
-    """The code that the holder is shown after choosing another device."""
-    choice = holder.get(link)
-    assert (choice.status, list(buttons(choice))) == (200, [GO_ON, MOVE]), choice.body
-    return figures(holder.press(link, choice, MOVE))
 
 
 def handovers(panel: Panel) -> list[dict[str, Any]]:
@@ -95,6 +64,40 @@ def test_a_request_that_nobody_answers_lapses_after_five_minutes(community: Comm
     assert holder.get(link).status == 200
     community.deployment.clock.advance(seconds=1)
     assert holder.get(link).status == 302
+
+
+def test_a_page_older_than_the_request_gets_no_code_and_is_told_so_plainly(community: Community):
+    """Where another device asked and nobody answered, where one has continued, and where nobody ever asked."""
+    panel, link, holder = started(community)
+    never = holder.post(link, b"step=move")
+    ask(Device(community), link)
+    choice = holder.get(link)
+    community.deployment.clock.advance(seconds=300)
+    kept = handovers(panel)
+    lapsed = holder.press(link, choice, MOVE)
+    community.deployment.clock.advance(hours=2)
+    old = holder.press(link, choice, MOVE)
+    assert handovers(panel) == kept, "it spends none of the day's codes"
+    ask(Device(community), link)
+    again = holder.get(link)
+    assert holder.press(link, again, GO_ON).status == 303
+    continued = holder.press(link, again, MOVE)
+    for answer in (never, lapsed, old, continued):
+        assert (answer.status, list(buttons(answer))) == (403, [GO_ON])
+        assert "No other device is waiting for a code" in answer.body.decode()
+        assert holder.press(link, answer, GO_ON).status == 303
+    assert not [row for row in handovers(panel) if row["codes"]]
+
+
+def test_another_tab_of_the_holder_shows_the_same_code(community: Community):
+    panel, link, holder = started(community)
+    fresh = Device(community)
+    entry = ask(fresh, link)
+    one, other = holder.get(link), holder.get(link)
+    code = figures(holder.press(link, one, MOVE))
+    assert figures(holder.press(link, other, MOVE)) == code
+    assert len(handovers(panel)[0]["codes"]) == 1
+    assert fresh.press(link, entry, ENTER, code=code).status == 303
 
 
 def test_what_is_typed_may_have_spaces_and_any_scripts_digits(community: Community):
@@ -393,9 +396,7 @@ def test_nothing_that_a_stranger_sees_tells_of_the_holder(community: Community):
 def allowing(community: Community, devices: int | None) -> tuple[Panel, str]:
     """A conversation whose links work on so many devices, and one of them."""
     panel, (link, *_) = opened(community)
-    services = community.deployment.services
-    place = registry.place(community.domain, panel.made["id"])
-    services.store.update(place, {"devices": devices})
+    community.deployment.services.store.update(panel.key, {"devices": devices})
     return panel, link
 
 
@@ -446,13 +447,22 @@ def test_with_any_number_of_devices_there_is_nothing_to_hand_over(community: Com
 
 def test_conversations_of_before_have_one_device_or_any(community: Community):
     panel = conversation(community)
-    services = community.deployment.services
-    item = services.store.get(*registry.place(community.domain, panel.made["id"]))
+    item = community.deployment.services.store.get(*panel.key)
     old = {name: value for name, value in item.items() if name != "devices"}
-    assert registry.devices_allowed({**old, "allow_multiple_devices": False}) == 1
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True}) is None
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True, "devices": 4}) == 4
-    assert registry.devices_allowed({**old, "allow_multiple_devices": True, "devices": None}) is None
+    assert Conversation.read({**old, "allow_multiple_devices": False}).devices == 1
+    assert Conversation.read({**old, "allow_multiple_devices": True}).devices is None
+    assert Conversation.read({**old, "allow_multiple_devices": True, "devices": 4}).devices == 4
+    assert Conversation.read({**old, "allow_multiple_devices": True, "devices": None}).devices is None
+
+
+@pytest.mark.parametrize(("devices", "many"), [(None, True), (1, False), (3, True)])
+def test_the_release_before_can_read_what_this_one_writes(community: Community, devices, many):
+    """It knows one device or any, by `allow_multiple_devices`: after a roll-back nobody is kept out."""
+    panel = conversation(community)
+    store = community.deployment.services.store
+    assert store.get(*panel.key)["allow_multiple_devices"] is False
+    panel.finished(count=1, devices=devices)
+    assert store.get(*panel.key)["allow_multiple_devices"] is many
 
 
 def test_a_link_that_was_never_started_has_nothing_to_hand_over(community: Community):
@@ -481,6 +491,5 @@ def test_the_row_of_a_handover_expires(community: Community):
     (row,) = handovers(panel)
     now = community.deployment.clock().timestamp()
     assert now + 86_400 <= row["expires"] <= now + 2 * 86_400
-    item = registry.get(community.deployment.services, community.domain, panel.made["id"])
-    assert (row["pk"], row["sk"]) == bindings.handover_place(item, pid_of(link))
+    assert (row["pk"], row["sk"]) == (f"handover/{community.domain}/{panel.made['id']}", pid_of(link))
     assert holder.get(link).status == 200

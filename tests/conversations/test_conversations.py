@@ -110,13 +110,14 @@ def test_a_registration_that_died_before_it_could_answer_is_found_again(communit
     """The same seed again, which is what a repeated Idempotency-Key brings, finds what it made and nobody else's."""
     from chalicelib.base.errors import Conflict
     from chalicelib.base.ids import Seed
-    from chalicelib.conversations import registry
+    from chalicelib.base.tenant import Tenant
+    from chalicelib.conversations.row import create
 
-    services = community.deployment.services
-    made = [registry.add(services, community.domain, body(id="once"), Seed(1, b"s" * 16)) for _ in range(2)]
+    tenant = Tenant(community.deployment.services, community.domain)
+    made = [create(tenant, body(id="once"), Seed(1, b"s" * 16)) for _ in range(2)]
     assert made[0] == made[1]
     with pytest.raises(Conflict):
-        registry.add(services, community.domain, body(id="once"), Seed(1, b"t" * 16))
+        create(tenant, body(id="once"), Seed(1, b"t" * 16))
 
 
 def test_lists_go_page_by_page(community: Community):

@@ -1,6 +1,6 @@
 """A handover's steps as plain values: what interrupts the holder, how many codes there are, how often each is tried."""
 
-import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,12 +16,8 @@ SHOWN = Handover((NOW,), codes=(NOW,), code=Code(FORM, NOW, DEVICE))
 
 
 def later(state: Handover, seconds: int) -> Handover:
-    """The state as it is read so many seconds after it was stored."""
-    return handover.read(json.loads(json.dumps(handover.stored(state, NOW))), NOW + seconds)
-
-
-def test_without_a_row_nothing_was_asked():
-    assert handover.read(None, NOW) == Handover()
+    """What stands of the state so many seconds after it was written."""
+    return handover.standing(state, NOW + seconds)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +34,7 @@ def test_a_request_lapses_after_five_minutes_and_a_code_after_ten(state, seconds
 def test_the_day_forgets_after_a_day_and_the_row_may_go_then():
     assert later(SHOWN, handover.DAY - 1).codes == (NOW,)
     assert later(SHOWN, handover.DAY) == Handover()
-    assert handover.stored(SHOWN, NOW)["expires"] >= NOW + handover.DAY
+    assert handover.forgotten_at(NOW) >= NOW + handover.DAY
 
 
 def test_asking_while_a_request_is_open_changes_nothing():
@@ -58,23 +54,34 @@ def test_of_six_requests_a_day_the_seventh_is_refused():
 def test_of_three_codes_a_day_the_fourth_is_refused_and_nobody_is_asked_for_it():
     state = Handover()
     for n in range(handover.CODES_A_DAY):
-        state = handover.minted(state, f"{n:032}", DEVICE, NOW + n)
-    assert handover.minted(state, FORM, DEVICE, NOW + 9) is None
+        state = handover.minted(handover.asked(state, NOW + n), f"{n:032}", DEVICE, NOW + n)
+    assert handover.minted(replace(state, is_asked=True), FORM, DEVICE, NOW + 9) is None
     assert handover.asked(state, NOW + 9) is state, "the third code can still be entered"
-    assert handover.asked(handover.read(handover.stored(state, NOW), NOW + 700), NOW + 700) is None
+    assert handover.asked(handover.standing(state, NOW + 700), NOW + 700) is None
     assert handover.pause(state, NOW + 9) == handover.DAY - 9
 
 
 def test_a_code_takes_the_place_of_the_one_before_and_answers_the_request():
     assert handover.minted(ASKED, FORM, DEVICE, NOW) == SHOWN
-    other = handover.minted(SHOWN, "1e" * 16, DEVICE, NOW + 5)
+    other = handover.minted(handover.asked(SHOWN, NOW + 5), "1e" * 16, DEVICE, NOW + 5)
     assert other.code == Code("1e" * 16, NOW + 5, DEVICE)
     assert other.codes == (NOW, NOW + 5)
 
 
 def test_a_form_sent_again_finds_its_code_and_spends_none():
     assert handover.minted(SHOWN, FORM, DEVICE, NOW + 500) == SHOWN
-    assert handover.minted(SHOWN, FORM, "b2" * 16, NOW + 500).code.device == "b2" * 16
+    assert handover.minted(SHOWN, "1e" * 16, DEVICE, NOW + 500) == SHOWN, "another page of the device that has it"
+    asked = handover.asked(SHOWN, NOW + 500)
+    assert handover.minted(asked, FORM, "b2" * 16, NOW + 500).code.device == "b2" * 16
+
+
+def test_no_code_is_made_that_no_device_asks_for():
+    """Neither before a request, nor once it has lapsed, nor once another device of the link has answered it."""
+    for state in (Handover(), handover.settled(ASKED), later(ASKED, handover.REQUEST_SECONDS), later(SHOWN, 600)):
+        assert not handover.is_showable(state, DEVICE)
+        assert handover.minted(state, FORM, DEVICE, NOW + 700) is None
+    assert handover.minted(SHOWN, FORM, "b2" * 16, NOW + 5) is None
+    assert [handover.is_showable(SHOWN, device) for device in (DEVICE, "b2" * 16)] == [True, False]
 
 
 def test_a_code_can_be_tried_five_times():
@@ -89,13 +96,13 @@ def test_a_code_can_be_tried_five_times():
 
 @given(st.lists(st.tuples(st.sampled_from(["ask", "settle", "mint", "try"]), st.integers(0, 400)), max_size=120))
 def test_no_sequence_of_steps_tries_more_than_fifteen_times_a_day_or_interrupts_more_than_half_an_hour(steps):
-    now, row, tries, interrupted = NOW, None, [], 0
+    now, written, tries, interrupted = NOW, Handover(), [], 0
     for number, (step, seconds) in enumerate(steps):
-        open_now = handover.read(row, now)
+        open_now = handover.standing(written, now)
         if open_now.is_asked:
             interrupted += min(seconds, open_now.requests[-1] + handover.REQUEST_SECONDS - now)
         now += seconds
-        state = handover.read(row, now)
+        state = handover.standing(written, now)
         assert len(state.requests) <= handover.REQUESTS_A_DAY
         after = {
             "ask": lambda state=state, now=now: handover.asked(state, now),
@@ -105,7 +112,7 @@ def test_no_sequence_of_steps_tries_more_than_fifteen_times_a_day_or_interrupts_
         }[step]()
         if step == "try" and after is not None:
             tries.append(now)
-        row = handover.stored(after, now) if after is not None else row
+        written = after if after is not None else written
     assert interrupted <= handover.REQUESTS_A_DAY * handover.REQUEST_SECONDS
     for start in tries:
         assert len([at for at in tries if start <= at < start + handover.DAY - handover.CODE_SECONDS]) <= 15

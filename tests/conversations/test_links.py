@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from chalicelib.base.errors import Conflict
 from chalicelib.base.settings import Settings
 from chalicelib.conversations import links as links_module
-from chalicelib.conversations import pid, registry, tables
-from chalicelib.conversations.registry import Issue
+from chalicelib.conversations import pid, tables
+from chalicelib.conversations.row import ANY, Issue, issue, pid_key
 from chalicelib.datasets import conversation_links
 from chalicelib.lake import views
 from tests.builders import pointers, problem
@@ -216,11 +217,9 @@ def test_what_was_set_about_the_single_link_stays_when_links_are_issued(communit
 
 def as_before(panel) -> None:
     """Make the conversation's row what it was before conversations could be closed and links counted devices."""
-    services = panel.community.deployment.services
-    key = registry.place(panel.community.domain, panel.made["id"])
-    row = services.store.get(*key)
-    older = {"allow_multiple_devices": row["devices"] != 1}
-    assert services.store.update(key, older, remove=("anonymous", "devices")) is not None
+    store = panel.community.deployment.services.store
+    older = {"allow_multiple_devices": panel.row.devices != 1}
+    assert store.update(panel.key, older, remove=("anonymous", "devices")) is not None
 
 
 def test_a_conversation_that_had_links_before_lets_people_in_without_a_pid_until_it_is_closed(community: Community):
@@ -322,27 +321,32 @@ def test_a_link_to_the_file_can_be_revoked(community: Community):
 def test_raising_the_count_at_the_same_time_ends_at_the_largest(community: Community):
     """Each of them decides on the row that the other one changes meanwhile."""
     panel = conversation(community)
-    services = community.deployment.services
-    stale = registry.get(services, community.domain, panel.made["id"])
-    registry.issue(services, stale, Issue(9, OWN))
-    assert registry.issue(services, stale, Issue(4, "https://b.example"))["issued"] == 9
-    assert registry.issue(services, stale, Issue(20, "https://c.example"))["issued"] == 20
-    row = registry.get(services, community.domain, panel.made["id"])
-    assert row["origins"] == ["https://b.example", "https://c.example", OWN]
+    stale = panel.row
+    issue(panel.tenant, stale, Issue(9, OWN))
+    assert issue(panel.tenant, stale, Issue(4, "https://b.example")).issued == 9
+    assert issue(panel.tenant, stale, Issue(20, "https://c.example")).issued == 20
+    assert panel.row.origins == ("https://b.example", "https://c.example", OWN)
     with pytest.raises(Conflict):
-        registry.issue(services, stale, Issue(30, OWN, registry.ANY))
-    assert registry.get(services, community.domain, panel.made["id"])["issued"] == 20
+        issue(panel.tenant, stale, Issue(30, OWN, ANY))
+    assert panel.row.issued == 20
+
+
+def test_who_sets_the_single_link_while_the_first_links_are_made_is_not_overruled(community: Community):
+    panel = conversation(community)
+    stale = panel.row
+    assert panel.call("PATCH", "", {"anonymous": True}).status == 200
+    assert issue(panel.tenant, stale, Issue(2, OWN)).anonymous is True
+    assert panel.call("GET", "").json()["anonymous"] is True
 
 
 @pytest.mark.parametrize(("first", "second"), [(None, 1), (1, None), (2, 3)])
 def test_two_rules_for_devices_never_both_hold(community: Community, first, second):
     """Both have read that no link exists before either writes."""
     panel = conversation(community)
-    services = community.deployment.services
-    stale = registry.get(services, community.domain, panel.made["id"])
-    assert registry.issue(services, stale, Issue(5, OWN, first))["devices"] == first
+    stale = panel.row
+    assert issue(panel.tenant, stale, Issue(5, OWN, first)).devices == first
     with pytest.raises(Conflict):
-        registry.issue(services, stale, Issue(5, OWN, second))
+        issue(panel.tenant, stale, Issue(5, OWN, second))
     assert panel.call("GET", "").json()["devices"] == first
 
 
@@ -350,10 +354,9 @@ def test_links_are_kept_when_the_keys_get_another_version(community: Community):
     """The version is the conversation's own: a newer one is for conversations that come after it."""
     panel = conversation(community)
     services = community.deployment.services
-    item = registry.get(services, community.domain, panel.made["id"])
-    newer = {**item, "key_version": item["key_version"] + 1}
-    assert registry.pid_key(services, item) != registry.pid_key(services, newer)
-    assert pid.mint(registry.pid_key(services, item), 0) == pid_of(panel.links(count=1)[0])
+    newer = replace(panel.row, key_version=panel.row.key_version + 1)
+    assert pid_key(services, panel.row) != pid_key(services, newer)
+    assert pid.mint(pid_key(services, panel.row), 0) == pid_of(panel.links(count=1)[0])
 
 
 def test_a_file_of_many_links_is_in_the_order_in_which_they_were_issued(tmp_path):
@@ -432,9 +435,7 @@ def test_a_batch_of_assignments_with_any_fault_is_refused_whole_and_every_fault_
 
 def test_a_pid_past_the_issued_count_cannot_be_assigned_or_freed(community: Community):
     panel, _ = opened(community, 2)
-    services = community.deployment.services
-    item = registry.get(services, community.domain, panel.made["id"])
-    past = pid.mint(registry.pid_key(services, item), 2)
+    past = pid.mint(pid_key(community.deployment.services, panel.row), 2)
     body = {"assignments": [{"pid": past, "assigned_to": "Ann"}]}
     assert pointers(panel.call("PUT", "/assignments", body)) == ["/assignments/0/pid"]
     problem(panel.call("POST", f"/links/{past}/reset"), 404)

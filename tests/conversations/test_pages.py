@@ -168,6 +168,7 @@ def test_each_notice_has_its_status():
         "refused": 403,
         "failed": 500,
         "spent": 429,
+        "not_asked": 403,
     }
     assert statuses == pages.STATUS
 

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from chalicelib.base import telemetry
-from chalicelib.conversations import devices, pid, registry
+from chalicelib.conversations import devices, pid
+from chalicelib.conversations.row import pid_key
 from tests.conversations.panel import DESTINATION, OWN, Device, before, conversation, nonce_of, opened, pid_of
 from tests.deployed import Community
 
@@ -62,12 +63,10 @@ def test_a_pid_that_is_not_an_issued_one_of_this_conversation_is_refused_without
 ):
     panel, links = opened(community, 3)
     _, others = opened(community, 3)
-    services = community.deployment.services
-    item = registry.get(services, community.domain, panel.made["id"])
     good = pid_of(links[0])
     bad = {
         "another conversation's": pid_of(others[0]),
-        "past the issued count": pid.mint(registry.pid_key(services, item), 3),
+        "past the issued count": pid.mint(pid_key(community.deployment.services, panel.row), 3),
         "edited": good[:-1] + ("0" if good[-1] != "0" else "1"),
         "longer": good + "0",
         "behind something": "0" + good,
@@ -80,7 +79,7 @@ def test_a_pid_that_is_not_an_issued_one_of_this_conversation_is_refused_without
     }
     asked: list[str] = []
     path = f"/c/{panel.made['code']}"
-    dynamodb = services.aws.dynamodb
+    dynamodb = community.deployment.services.aws.dynamodb
 
     def listen(params):
         asked.extend(key["pk"] for table in params["RequestItems"].values() for key in table["Keys"])

@@ -25,10 +25,10 @@ from chalicelib.accounts import keys
 from chalicelib.base.errors import Refusal
 from chalicelib.base.services import Services
 from chalicelib.base.settings import Settings
-from chalicelib.exports import routes
+from chalicelib.files.contract import Rendering
 from chalicelib.runs import life, worker
 from chalicelib.runs.row import files
-from chalicelib.web.http import Answer, Call, Principal, Request
+from chalicelib.web.http import Answer, Request
 from tests.deployed import Clock, Deployment, resources
 from tests.faults.injection import Crash, Fault, Injector, Wired
 
@@ -258,9 +258,9 @@ class World:
                 life.cancel(self.services, domain, run_id)
                 self.canceled.add(run_id)
         else:
-            principal = Principal(domain, "key_x", "admin")
-            routes.delete_run(Call(self.services, principal, {"run_id": run_id}, {}, {}, self.services.seed()))
-            self.deleted.add(run_id)
+            self.delete(domain, run_id)
+            if run_id not in self.deleted:
+                self.broken.append(f"{run_id}: could not be deleted")
 
     # What is seen
 
@@ -448,8 +448,8 @@ class Light:
         return -1.0
 
 
-def write_light(con: Any, columns: Any, options: Any, zone: str, folder: Path, sink: Any) -> list[str]:
+def write_light(asked: Rendering[Any]) -> list[str]:
     """A file format that is the rows as they lie in the lake."""
-    for file in sorted((folder / "participants").iterdir()):
-        sink.write(gzip.decompress(file.read_bytes()))
+    for file in sorted((asked.folder / "participants").iterdir()):
+        asked.sink.write(gzip.decompress(file.read_bytes()))
     return []

@@ -5,7 +5,8 @@ from pathlib import Path
 import duckdb
 
 from chalicelib.base.table import PHYSICAL, quoted
-from chalicelib.files.formats import FORMATS, OPTIONS
+from chalicelib.files.contract import Rendering
+from chalicelib.files.formats import FORMATS
 
 
 class Collected:
@@ -37,10 +38,16 @@ def result_of(folder: Path, columns, select: str | None = None, rows=None) -> du
     return con
 
 
+def write(con, columns, kind, options, zone, folder, sink):
+    """Have the format's writer write the file; the warnings."""
+    form = FORMATS[kind]
+    return form.write(Rendering(con, columns, form.options(**options), zone, folder, sink))
+
+
 def written(con, columns, folder, kind="csv", zone="UTC", **options):
     """The bytes of the file and the warnings."""
     sink = Collected()
-    warnings = FORMATS[kind].write(con, columns, OPTIONS[kind](**options), zone, folder, sink)
+    warnings = write(con, columns, kind, options, zone, folder, sink)
     assert list(folder.iterdir()) == [], "a writer leaves nothing behind"
     return sink.bytes, warnings
 

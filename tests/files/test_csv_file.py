@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.base.table import Choice, Column
+from chalicelib.base import patterns
+from chalicelib.base.table import ID_BYTES, Choice, Column
+from chalicelib.files.contract import Rendering
 from chalicelib.files.formats import FORMATS, options_of
-from chalicelib.files.formula import guarded, unguarded, unguarded_sql
+from chalicelib.files.formula import ID_SEPARATORS, guarded, unguarded, unguarded_sql
+from tests.files.hostile import HARMLESS, HOSTILE, LINE_BREAKS, SEPARATORS, SPLIT, STARTERS
 from tests.files.results import Collected, rendered, result_of, written
 
 TEXT = Column("Text", "A text", "text")
@@ -91,7 +94,7 @@ def test_in_insiders_shape_instants_are_rfc_3339_in_utc_whatever_the_zone(tmp_pa
     sink = Collected()
     con = result_of(tmp_path, [ROW, column], rows=list(enumerate(instants)))
     options = options_of("csv", {"dialect": "insider"})
-    assert FORMATS["csv"].write(con, [ROW, column], options, "America/Vancouver", tmp_path, sink) == []
+    assert FORMATS["csv"].write(Rendering(con, [ROW, column], options, "America/Vancouver", tmp_path, sink)) == []
     assert sink.bytes.decode() == (
         "Row,t\n0,0001-01-01T00:00:00.000000Z\n1,0999-06-01T00:00:00.000001Z\n2,2024-07-01T12:00:00.250000Z\n"
         "3,9999-12-31T23:59:59.999999Z\n4,\n"
@@ -209,46 +212,7 @@ def test_a_file_of_one_column_has_no_blank_lines_and_says_so(tmp_path):
     assert warnings == ['Text: 1 value is missing and written as "", alone on its line']
 
 
-STARTERS = ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"]
-HOSTILE = [
-    lead + starter + rest
-    for lead in ("", " ", "   ")
-    for starter in STARTERS
-    for rest in ("", "1+1", "cmd|' /C calc'!A0", 'HYPERLINK("http://x")', "SUM(1,2)\nx", "'", "é😀")
-] + ["'", "''", "'=1", " '", "-5-5", "+1 604", "--5", "-.5", "5-", "-5.", "+", "-1e5", "１", "\0=1", "-5\n", "-５"]
-HARMLESS = [
-    "-5",
-    "+16045550100",
-    "-0.5",
-    "+1.25",
-    "5",
-    "a=1",
-    "Ann-Marie",
-    "a'b",
-    "",
-    " a",
-    "1;2",
-    "a, b; c | d",
-    "a;b=c",
-    "a,x-1",
-    "é",
-    "Ω",
-    "_=",
-    "0-1",
-]
-
-
 FORMULA = re.compile('[ "]*[=+\\-@＝＋－＠]')
-SEPARATORS = [",", ";", "\t", "|"]
-LINE_BREAKS = ["\r", "\n", "\r\n"]
-# What a participant may write so that another separator than the file's makes a formula of the rest.
-SPLIT = [
-    before + separator + space + quotes + marks + starter + rest
-    for before, rest in (("x", "1+1"), ("", "cmd|' /C calc'!A0"), ("-5", '"'))
-    for separator in SEPARATORS + LINE_BREAKS
-    for space, quotes, marks in (("", "", ""), (" ", '"', ""), ("", "", "'"), ("  ", '" "', "''"))
-    for starter in ("=", "+", "-", "@", "＝", "＠")
-]
 
 
 def looks_dangerous(cell):
@@ -302,6 +266,18 @@ def test_sql_and_python_guard_alike_and_any_text_is_restored(tmp_path, values):
     assert not any(looks_dangerous(text) for text in texts)
     content, _ = rendered(tmp_path, [ROW, TEXT], list(enumerate(values)))
     assert [live(content, separator) for separator in SEPARATORS] == [[], [], [], []]
+
+
+OF_IDS = [chr(code) for code in range(0x3000) if re.fullmatch(patterns.PARTICIPANT_ID, chr(code))]
+
+
+@given(st.lists(st.text([*OF_IDS, "|", "=", "+"], min_size=1, max_size=8), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ids_are_guarded_as_any_text_is(tmp_path, values):
+    """They are looked through for fewer separators, which are all that an id may hold."""
+    assert {*OF_IDS} & {*SEPARATORS, *LINE_BREAKS} <= {*ID_SEPARATORS}
+    texts, _ = column_of(tmp_path, Column("Id", "Id", "text", bytes=ID_BYTES), values)
+    assert texts == [guarded(value) for value in values]
 
 
 @given(st.lists(ANY_TEXT | TRICKY_TEXT.map("".join), min_size=1, max_size=30))

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 from datetime import datetime
 
@@ -14,8 +16,12 @@ import pytest
 from pydantic import ValidationError
 
 from chalicelib.base.table import Choice, Column
-from chalicelib.files.formats import FORMATS, OPTIONS, CsvOptions, NdjsonOptions, ParquetOptions, SpssOptions
-from tests.files.results import Collected, rendered, result_of, written
+from chalicelib.files.csv_file import CsvOptions
+from chalicelib.files.formats import FORMATS
+from chalicelib.files.ndjson_file import NdjsonOptions
+from chalicelib.files.parquet_file import ParquetOptions
+from chalicelib.files.spss_file import SpssOptions
+from tests.files.results import Collected, rendered, result_of, write, written
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +91,43 @@ def read_back(tmp_path, name, columns, rows):
 
 
 def test_an_unknown_format_is_not_there_and_each_has_its_options():
-    assert set(FORMATS) == set(OPTIONS) == {"csv", "spss", "parquet", "ndjson"}
-    assert OPTIONS["csv"] is CsvOptions
+    assert set(FORMATS) == {"csv", "spss", "parquet", "ndjson"}
+    assert FORMATS["csv"].options is CsvOptions
+
+
+ONE_MORE = """
+from chalicelib.files.contract import Format, Insider, Options
+from chalicelib.files import formats
+
+class PlainOptions(Options):
+    loud: bool = False
+
+formats.FORMATS["plain"] = Format(
+    lambda asked: [], PlainOptions, lambda _: ".txt", lambda _: "text/plain", insider=Insider("txt", PlainOptions)
+)
+
+from chalicelib.exports import checks, insider
+from pydantic import ValidationError
+
+body = checks.ExportBody.model_validate({"title": "t", "dataset": {}, "format": "plain", "format_options": {}})
+faults = checks._option_faults({"format": "plain", "format_options": {"loud": 1, "bom": True}})
+try:
+    checks.ExportPatch.model_validate({"format": "xlsx"})
+except ValidationError as error:
+    allowed = error.errors()[0]["ctx"]["expected"]
+segment = {"segment": {"segment_id": 1}, "attributes": ["*"], "format": "txt"}
+print(body.format, [fault.pointer for fault in faults], allowed, insider.RawBody.model_validate(segment).format)
+print(checks.ExportBody.model_json_schema()["properties"]["format"]["enum"], formats.insider_formats()["txt"])
+"""
+
+
+def test_one_more_format_is_its_own_file_and_its_name_in_the_list():
+    """Requests, their faults, their description and Insider's shape take it from there."""
+    done = subprocess.run([sys.executable, "-c", ONE_MORE], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "plain ['/format_options/loud', '/format_options/bom'] 'csv', 'spss', 'parquet', 'ndjson' or 'plain' txt",
+        "['csv', 'spss', 'parquet', 'ndjson', 'plain'] ('plain', {'dialect': 'insider'})",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +143,7 @@ def test_an_unknown_format_is_not_there_and_each_has_its_options():
     ],
 )
 def test_the_name_and_the_type_of_a_file_follow_its_options(kind, options, extension, media_type):
-    chosen = OPTIONS[kind](**options)
+    chosen = FORMATS[kind].options(**options)
     assert (FORMATS[kind].extension(chosen), FORMATS[kind].media_type(chosen)) == (extension, media_type)
 
 
@@ -300,7 +341,7 @@ def test_a_sink_that_breaks_ends_the_writing_without_a_trace(tmp_path, name, at)
     con = result_of(tmp_path, OF_EACH_TYPE, MANY.format(400_000))
     threads, descriptors, sink = threading.enumerate(), open_descriptors(), Breaking(at)
     with pytest.raises(Full):
-        FORMATS[kind].write(con, OF_EACH_TYPE, OPTIONS[kind](**options), "UTC", tmp_path, sink)
+        write(con, OF_EACH_TYPE, kind, options, "UTC", tmp_path, sink)
     assert len(sink.chunks) == at
     assert threading.enumerate() == threads
     assert open_descriptors() == descriptors
@@ -320,7 +361,7 @@ def test_a_query_that_fails_midway_ends_the_writing_without_a_trace(tmp_path, na
                 " ELSE repeat('x', 50) END AS \"Text\" FROM range(300000) AS t(i)")  # fmt: skip
     threads, descriptors = threading.enumerate(), open_descriptors()
     with pytest.raises(duckdb.Error, match="broken"):
-        FORMATS[kind].write(con, OF_EACH_TYPE[:2], OPTIONS[kind](**options), "UTC", tmp_path, Collected())
+        write(con, OF_EACH_TYPE[:2], kind, options, "UTC", tmp_path, Collected())
     assert threading.enumerate() == threads
     assert open_descriptors() == descriptors
     assert list(tmp_path.iterdir()) == []
@@ -333,10 +374,10 @@ def test_a_copy_that_never_opens_its_pipe_is_an_error_not_a_wait(tmp_path, name)
     con.execute('CREATE TEMP TABLE result AS SELECT 1::BIGINT AS "Row", \'x\' AS "Text"')
     con.execute(f"SET allowed_directories=['{tmp_path}/elsewhere']; SET enable_external_access=false")
     if kind == "spss":  # which reads the rows itself
-        FORMATS[kind].write(con, OF_EACH_TYPE[:2], OPTIONS[kind](**options), "UTC", tmp_path, Collected())
+        write(con, OF_EACH_TYPE[:2], kind, options, "UTC", tmp_path, Collected())
     else:
         with pytest.raises(duckdb.Error, match=r"disabled by configuration"):
-            FORMATS[kind].write(con, OF_EACH_TYPE[:2], OPTIONS[kind](**options), "UTC", tmp_path, Collected())
+            write(con, OF_EACH_TYPE[:2], kind, options, "UTC", tmp_path, Collected())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -346,7 +387,7 @@ def test_a_result_with_other_columns_is_refused(tmp_path, name):
     con = result_of(tmp_path, OF_EACH_TYPE[:2], rows=[[1, "a"]])
     for columns in (OF_EACH_TYPE[1::-1], OF_EACH_TYPE[:1], OF_EACH_TYPE[:3]):
         with pytest.raises(ValueError, match="result has the columns"):
-            FORMATS[kind].write(con, columns, OPTIONS[kind](**options), "UTC", tmp_path, Collected())
+            write(con, columns, kind, options, "UTC", tmp_path, Collected())
 
 
 @every_writer

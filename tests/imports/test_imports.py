@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.base import messages
+from chalicelib.base import leases, messages
 from chalicelib.base.catalog import Attribute, Catalog
 from chalicelib.base.table import Choice
 from chalicelib.imports import header, imports, judge, reader
@@ -294,7 +294,7 @@ def test_a_repeated_message_and_two_workers_take_the_rows_once(community):
     services = community.deployment.services
     import_id = started(community, "events", "csv", body)
     item = imports.get(services, community.domain, import_id)
-    first = imports.lease(services, item, "invocation-1")
+    first = leases.take(services, imports.TERMS, (item["pk"], item["sk"]), "invocation-1")
     imports.work(services, community.domain, import_id, "invocation-2")
     assert imports.get(services, community.domain, import_id)["status"] == "processing"
     community.deployment.clock.advance(seconds=61)

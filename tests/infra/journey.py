@@ -1,6 +1,7 @@
 """Everything that callers, queues and minutes do to a deployment, each call to AWS noted with the function that made it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,18 +16,36 @@ import app
 from chalicelib.aws.clients import Aws
 from chalicelib.base import instants
 from chalicelib.base.services import Services
-from chalicelib.exports import config
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports.row import Export
 from chalicelib.runs import row
 from infra.local.functions import API_FUNCTION, FunctionError, described, read_config
 from infra.local.gateway import Gateway, Request, _Context, routes_of
 from infra.local.pumps import sqs_event
 from infra.local.stack import PROJECT
+from tests.conversations.handovers import ENTER, ask, shown
 from tests.conversations.panel import Device, before, opened
 from tests.deployed import Community, Deployment, deployed
 from tests.infra.permissions import Need, needs
 from tests.infra.unpacked import recorded
 
 SENDER = "panelport@example.org"
+
+
+def writes(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], set[str]]]:
+    """The rows that a call writes to the table: each one's keys, and the members that it is given."""
+    if operation == "TransactWriteItems":
+        for action in params["TransactItems"]:
+            [(kind, given)] = action.items()
+            yield from writes(f"{kind}Item", given)
+    elif operation == "PutItem":
+        item = params["Item"]
+        yield (item["pk"], item["sk"]), set(item) - {"pk", "sk"}
+    elif operation == "UpdateItem":
+        names = params.get("ExpressionAttributeNames", {})
+        given = params["UpdateExpression"].partition("REMOVE")[0].partition("DELETE")[0]
+        members = {name for mark, name in names.items() if re.search(rf"{re.escape(mark)}\b", given)}
+        yield (params["Key"]["pk"], params["Key"]["sk"]), members
 
 
 @dataclass
@@ -37,11 +56,16 @@ class Hosted(Deployment):
     own: dict[str, Services] = field(default_factory=dict)
     noted: dict[tuple[str, Need], None] = field(default_factory=dict)
     reached: set[tuple[str, str]] = field(default_factory=set)
+    # The members that were written under each key of the table.
+    written: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def note(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
         if self.function is not None:
             for need in needs(model.service_model.service_name, model.name, params):
                 self.noted[self.function, need] = None
+        if model.service_model.service_name == "dynamodb":
+            for key, members in writes(model.name, params):
+                self.written.setdefault(key, set()).update(members)
 
     def invoke(self, function: str, event: Any) -> Any:
         """What a function returns for an event; what one has read and kept is unknown to the others."""
@@ -162,6 +186,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     for place in ("/v1/exports", path, f"{path}/runs", f"/v1/runs/{run['id']}", f"/v1/runs/{run['id']}/codebook"):
         done(community.call("GET", place))
     community.deployment.file(run)
+    assert community.deployment.call("HEAD", urlsplit(run["file"]["download_url"]).path).status == 200
     done(community.call("PATCH", path, {"schedule": {**schedule, "cron": "0 9 * * MON"}}))
     due = config_due(community, saved["id"])
     community.deployment.clock.now = due
@@ -177,7 +202,7 @@ def exports(community: Community, webhook_id: str, hook: str) -> None:
     # The schedule's next time, when EventBridge could not be told at once.
     another = community.save(schedule=schedule, run=True)
     community.finished(another["run"])
-    place = config.place(community.domain, another["id"])
+    place = Tenant(community.deployment.services, community.domain).key(Export.place(another["id"]))
     now = instants.text(community.deployment.services.now())
     late = {"schedule_state": "changed", "due_kind": "schedule", "due_at": now}
     for changed in (schedule, {**schedule, "enabled": False}):
@@ -198,9 +223,8 @@ def config_due(community: Community, export_id: str) -> Any:
     from chalicelib.exports import schedules
 
     services = community.deployment.services
-    item = services.store.get(*config.place(community.domain, export_id))
-    assert item is not None
-    return schedules.next_due(config.config_of(item), services.now(), 1)[0]
+    export = Tenant(services, community.domain).found(Export, Export.place(export_id))
+    return schedules.next_due(export.config, services.now(), 1)[0]
 
 
 def scheduled(community: Community, export_id: str, due: Any) -> Any:
@@ -265,6 +289,9 @@ def conversations(community: Community) -> None:
     assert device.get(links[0], "HEAD").status < 400
     assert device.post(links[0]).status == 303
     assert device.get(links[0]).status == 302
+    fresh = Device(community)
+    entry = ask(fresh, links[0])
+    assert fresh.press(links[0], entry, ENTER, code=shown(device, links[0])).status == 303
     pid = links[0].rpartition("pid=")[2]
     done(panel.call("PUT", "/assignments", {"assignments": [{"pid": pid, "assigned_to": "p1"}]}))
     done(panel.call("POST", f"/links/{pid}/reset"))
@@ -381,7 +408,8 @@ def purge(community: Community) -> None:
 
 
 def described_by_itself(community: Community) -> None:
-    for path in ("/healthz", "/v1/openapi.json", "/docs"):
+    done(community.deployment.call("GET", "/"))
+    for path in ("/healthz", "/v1/openapi.json", "/docs", "/docs/swagger-ui.css"):
         assert community.deployment.call("GET", path).status == 200
     for path in [path for path, methods in app.app.routes.items() if "OPTIONS" in methods]:
         community.deployment.call("OPTIONS", path.replace("{", "").replace("}", ""), Origin="https://front.example")

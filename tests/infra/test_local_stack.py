@@ -12,13 +12,16 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from chalicelib.aws.bucket import Bucket
 from chalicelib.exports.cron import parse, to_eventbridge
+from chalicelib.runs.downloads import disposition
 from infra.local import dev
 from infra.local.cloud import Cloud, OneAtATime, UnknownResource, copying_once, created, ready, server_process
 from infra.local.functions import FunctionDied, FunctionError, FunctionTimeout
@@ -414,6 +417,19 @@ class TestAws:
             connection.sendall(b"abc")
             assert b" 200 OK\r\n" in connection.recv(65_536)
         assert local.stack.client("s3").get_object(Bucket=bucket, Key="asked")["Body"].read() == b"abc"
+
+    def test_a_download_that_broke_off_is_resumed_by_the_url_that_a_link_leads_to(self, local):
+        bucket = Bucket(local.stack.client("s3"), local.stack.environment["BUCKET"])
+        bucket.put("exports/broken-off", b"0123456789", "text/csv")
+        url = bucket.presigned_get(
+            "exports/broken-off", disposition=disposition("week.csv"), media_type="text/csv", seconds=60
+        )
+        for asked, said, part in (("4-", "4-9", b"456789"), ("2-3", "2-3", b"23"), ("-1", "9-9", b"9")):
+            request = urllib.request.Request(url, headers={"Range": f"bytes={asked}"})
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {said}/10")
+                assert answer.read() == part
+                assert 'filename="week.csv"' in answer.headers["Content-Disposition"]
 
     def test_mail_leaves_from_the_configured_sender_only(self, local):
         client = local.stack.client("sesv2")

@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib.aws.store import Attr
 from chalicelib.runs import life
+from chalicelib.runs.config import Config
 from chalicelib.runs.row import Source
 from infra import operator
 from infra.local.stack import PROJECT
@@ -232,7 +233,7 @@ def test_every_command_has_help_and_an_example_or_needs_none(capsys: Any) -> Non
 
 def test_a_rerun_of_links_is_refused(deployment: Deployment, capsys: Any) -> None:
     deployment.domain("acme")
-    source = Source(json.dumps({"title": "t"}), None, of="conversation/x")
+    source = Source(Config(json.dumps({"title": "t"})), None, of="conversation/x")
     life.start(deployment.services, "acme", source, "run_1", "user")
     assert operator.main(["rerun", "acme", "run_1"], deployment.services) == 1
     assert "of no saved export" in capsys.readouterr().err

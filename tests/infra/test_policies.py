@@ -2,21 +2,26 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 import app
 from chalicelib import door
+from infra.local.cloud import created
 from infra.local.functions import described
 from infra.local.stack import PROJECT
 from infra.local.template import NO_VALUE, Scope
 from infra.templates import read_template
 from tests.infra.journey import SENDER, Hosted, hosted, travel
-from tests.infra.permissions import ARN, Grant, Need, grants
+from tests.infra.permissions import Grant, Need, grants
 
 pytestmark = pytest.mark.slow
 
@@ -56,18 +61,17 @@ def policy(function: str) -> list[dict[str, Any]]:
 
 def scope() -> Scope:
     """What the template's names stand for in the deployment that tests make."""
-    ids = {"Table": "panelport", "Bucket": "panelport", "MasterSecret": "*", "ScheduleGroup": "panelport"}
-    attributes = {
-        "Table.Arn": ARN.format("dynamodb", "table/panelport"),
-        "Bucket.Arn": "arn:aws:s3:::panelport",
-        "RunsQueue.Arn": ARN.format("sqs", "runs"),
-        "DeliveriesQueue.Arn": ARN.format("sqs", "dlv"),
-        "JobsQueue.Arn": ARN.format("sqs", "jobs"),
-        "ScheduleRole.Arn": "arn:aws:iam::123456789012:role/schedules",
-    }
+    made = _made()
     template = read_template(PROJECT / "infra" / "deployment.yaml")
     logs = {f"{name}Logs.Arn": f"arn:aws:logs:::{name}" for name in _logical_names()}
-    return Scope(template, {"SenderIdentity": SENDER}, ids, {**attributes, **logs})
+    # A secret's ARN ends differently in every deployment.
+    return Scope(template, {"SenderIdentity": SENDER}, {**made.ids, "MasterSecret": "*"}, {**made.attributes, **logs})
+
+
+@cache
+def _made() -> Scope:
+    with mock_aws():
+        return created(boto3.client, Scope(read_template(PROJECT / "infra" / "resources.yaml")))
 
 
 def _logical_names() -> list[str]:
@@ -135,6 +139,51 @@ def test_each_function_does_what_it_may(travelled: Hosted, function: str) -> Non
     assert unused == set()
 
 
+# Rows and members that the journey does not write, and why.
+UNWRITTEN = {
+    ("inbox", "after", "key"): "Only an inbox of more than 5,000 files is listed in several sweeps.",
+    ("idempotency/<domain>/<key>", "<hash>/<instant>/<n>", "part"): "Only an answer past 350 kB is kept in parts.",
+    ("idempotency/<domain>/<key>", "<hash>/<instant>/<n>", "expires"): "Only an answer past 350 kB is kept in parts.",
+    ("idempotency/<domain>/<key>", "<hash>", "parts"): "Only an answer past 350 kB is kept in parts.",
+    ("imports/<domain>", "<import>", "error"): "No import of the journey fails.",
+    ("run/<domain>/<run>", "run", "error"): "No run of the journey fails.",
+}
+
+
+def page_of_rows() -> list[tuple[str, str, set[str]]]:
+    """Keys and members of each kind of row as `rows.md` names them."""
+    text = (PROJECT / "chalicelib" / "base" / "rows.md").read_text()
+    cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    return [(pk.strip(" `"), sk.strip(" `"), set(re.findall("`([^`]+)`", members))) for pk, sk, _, members, _ in cells]
+
+
+def _as_pattern(key: str) -> re.Pattern[str]:
+    parts = re.split(r"<([^>]+)>", key)
+    return re.compile("".join(".+" if n % 2 and one[-1] == "*" else "[^/]+" if n % 2 else re.escape(one)
+                              for n, one in enumerate(parts)))  # fmt: skip
+
+
+def test_the_page_of_rows_names_all_that_is_written_and_nothing_else(travelled: Hosted) -> None:
+    page = page_of_rows()
+    written: dict[tuple[str, str], set[str]] = {(pk, sk): set() for pk, sk, _ in page}
+    for (pk, sk), members in travelled.written.items():
+        [kind] = [
+            (one, other)
+            for one, other, _ in page
+            if _as_pattern(one).fullmatch(pk) and _as_pattern(other).fullmatch(sk)
+        ] or [(pk, sk)]
+        written.setdefault(kind, set()).update(members)
+    named = {(pk, sk): members - {name for *key, name in UNWRITTEN if key == [pk, sk]} for pk, sk, members in page}
+    assert written == named
+
+
+def test_the_page_of_rows_names_files_that_there_are() -> None:
+    text = (PROJECT / "chalicelib" / "base" / "rows.md").read_text()
+    files = re.findall(r"\| (\w+/\w+\.py) \|$", text, re.MULTILINE)
+    assert len(files) == len(page_of_rows())
+    assert [name for name in files if not (PROJECT / "chalicelib" / name).exists()] == []
+
+
 def test_every_reason_is_still_needed(travelled: Hosted) -> None:
     for function, sid, action in UNSEEN:
         names = FUNCTIONS if function == "*" else (function,)
@@ -169,9 +218,9 @@ def test_the_webhook_sender_reads_neither_the_lake_nor_files() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_who_reads_objects_may_list_them(function: str) -> None:
     """Without it S3 answers 403, not 404, for an object that is not there, and a lost object reads as an outage."""
-    given = granted(function)
+    given, bucket = granted(function), f"{scope().ids['Bucket']}/"
     for read in [grant for grant in given if grant.action in ("s3:GetObject", "s3:GetObjectVersion")]:
-        prefix = read.resource.partition("panelport/")[2]
+        prefix = read.resource.partition(bucket)[2]
         assert any(one.action == "s3:ListBucket" and prefix in one.prefixes for one in given), prefix
 
 

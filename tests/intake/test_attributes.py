@@ -126,6 +126,7 @@ def test_many_attributes_are_defined_at_once_or_none_of_them(community):
         "/attributes/4/type",
     }
     assert community.call("GET", "/v1/attributes/Good").status == 404
+    assert pointers(community.call("PUT", "/v1/attributes", {"attributes": 5})) == ["/attributes"]
 
 
 def test_a_hundred_choices_are_taken(community):

@@ -15,12 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from moto import mock_aws
 
 from chalicelib import jobs, kinds
+from chalicelib.accounts.row import Domain
 from chalicelib.base import instants
+from chalicelib.base.catalog import Attribute
 from chalicelib.base.services import Services
+from chalicelib.base.tenant import Tenant
 from chalicelib.datasets.fold import COLUMNS
 from chalicelib.datasets.participants import Selection, table
 from chalicelib.imports import imports
 from chalicelib.intake import attributes, events, participants, purge
+from chalicelib.intake.row import Definition
 from chalicelib.lake import compaction, layout, manifest, views
 from chalicelib.lake.accept import accept
 from chalicelib.web.http import Call, Principal
@@ -90,17 +94,17 @@ class Lake(RuleBasedStateMachine):
         )  # whose only events are repeats of other ids: seen until they are compacted away
         self.generation = 0
         self.version = 0
-        self.services.store.put({"pk": f"domain/{self.domain}", "sk": "domain", "attributes_version": 0})
+        self.tenant = Tenant(self.services, self.domain)
+        self.tenant.put_new(Domain(self.domain, self.domain, None, "", instants.text(EPOCH)))
         self._define()
 
     def _define(self) -> None:
         """Define the attribute Age; after a deletion, as another attribute of the name."""
         self.version += 1
         self.generation = self.version
-        item = {"name": "Age", "label": "Age", "type": "number" if self.version % 2 else "text", "choices": "[]",
-                "multiple": False, "has_data": False, "defined_in": self.version}  # fmt: skip
-        self.services.store.put({"pk": f"domain/{self.domain}", "sk": "attribute/age", **item})
-        self.services.store.update((f"domain/{self.domain}", "domain"), {"attributes_version": self.version})
+        age = Attribute("Age", "Age", "number" if self.version % 2 else "text", defined_in=self.version)
+        self.services.store.put(self.tenant.whole(Definition(age, instants.text(self.clock.now))))
+        self.tenant.update(Domain, Domain.PLACE, {"attributes_version": self.version})
 
     def _tick(self) -> None:
         self.site.steps += 1
@@ -240,7 +244,7 @@ class Lake(RuleBasedStateMachine):
         """The attribute is deleted and defined again, as another type."""
         self._tick()
         self.version += 1
-        self.services.store.update((f"domain/{self.domain}", "domain"), {"attributes_version": self.version})
+        self.tenant.update(Domain, Domain.PLACE, {"attributes_version": self.version})
         self._define()
 
     @rule(batch=st.lists(event, min_size=1, max_size=6), fault=faults)
@@ -399,7 +403,7 @@ def test_jobs_settle(tmp_path):
         site = Site(tmp_path)
         clock = Clock(EPOCH)
         services = Services(site.settings, site.aws, clock)
-        services.store.put({"pk": "domain/d", "sk": "domain", "attributes_version": 0})
+        Tenant(services, "d").put_new(Domain("d", "d", None, "", instants.text(EPOCH)))
         accept(services, "d", "events", services.seed().ulid(), [])
         with suppress(StopIteration):
             for _ in range(10):

@@ -4,7 +4,9 @@ import pyreadstat
 import pytest
 
 from chalicelib.base.leases import Superseded
-from chalicelib.runs import dictionaries, life, worker
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports.row import Dictionary
+from chalicelib.runs import life, worker
 from tests.deployed import Community, deployed, forgotten
 from tests.files.test_spss_file import pspp_is_here, run_pspp
 
@@ -129,8 +131,9 @@ def test_a_patch_of_the_dataset_chooses_anew(community, tmp_path):
 
 
 def kept(community, made):
-    found = community.deployment.services.store.get(*dictionaries.place(community.domain, made["id"]))
-    return found and found["variables"]
+    tenant = Tenant(community.deployment.services, community.domain)
+    found = tenant.get(Dictionary, Dictionary.place(made["id"]))
+    return found and found.variables
 
 
 def test_a_run_that_is_canceled_before_its_end_changes_nothing(community, tmp_path):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.base import due
 from chalicelib.runs import life, row
-from chalicelib.runs.row import Config, Failure, File, Progress, Run
+from chalicelib.runs.config import Config
+from chalicelib.runs.row import Failure, File, Progress, Run
 from tests.conftest import Deployment
 from tests.faults.scenarios import EXPORT
 

@@ -7,7 +7,8 @@ import pytest
 
 from chalicelib.aws.store import Attr, Write
 from chalicelib.base import leases
-from chalicelib.exports import config
+from chalicelib.base.tenant import Tenant
+from chalicelib.exports import row as saved_row
 from chalicelib.runs import life, row, slots
 from chalicelib.runs.row import Failure, File
 from tests.builders import export, pointers, problem
@@ -426,9 +427,10 @@ def test_a_delete_that_races_with_a_new_title_deletes(community):
     """The title changes between the two steps of the deletion."""
     made = create(community, "Before").json()
     services = community.deployment.services
-    stale = config.get(services, community.domain, made["id"])
+    tenant = Tenant(services, community.domain)
+    stale = saved_row.get(tenant, made["id"])
     assert community.call("PATCH", f"/v1/exports/{made['id']}", {"title": "After"}).status == 200
-    config.remove(services, community.domain, stale)
+    saved_row.remove(tenant, stale)
     problem(community.call("GET", f"/v1/exports/{made['id']}"), 404)
     assert create(community, "After").status == 201
 

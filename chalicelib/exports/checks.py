@@ -1,38 +1,29 @@
-"""Saved exports: what, in which format, for whom, when; judged whole, with every fault by its pointer."""
+"""What is asked of an export: judged whole, with every fault by its pointer."""
 
-import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from chalicelib import kinds
 from chalicelib.accounts.domains import Email
-from chalicelib.aws.store import Attr, Item, Write
-from chalicelib.base import due, instants, patterns, zones
+from chalicelib.base import patterns, zones
 from chalicelib.base.catalog import Catalog
-from chalicelib.base.errors import Conflict, Fault, Faulty, Invalid, NotFound, conflict, faulty
-from chalicelib.base.ids import Seed
+from chalicelib.base.errors import Fault, Faulty, Invalid, faulty
 from chalicelib.base.services import Services
 from chalicelib.base.shapes import Described
 from chalicelib.exports import cron
-from chalicelib.files.formats import FORMATS
+from chalicelib.files.formats import FORMATS, FormatName
+from chalicelib.runs.config import EMPTY, Config
 from chalicelib.web.complaints import faults_of, sound
 from chalicelib.web.http import Body
+from chalicelib.webhooks import routes as webhooks
 from chalicelib.webhooks.call import refusal_now
 
 MAX_CONFIG_BYTES = 150_000
 MEMBERS = ("title", "description", "dataset", "format", "format_options", "timezone", "deliver", "schedule")
-EMPTY: dict[str, Any] = {
-    "description": "",
-    "format": "csv",
-    "format_options": {},
-    "timezone": "UTC",
-    "deliver": None,
-    "schedule": None,
-}
 
 # Letters and symbols by their category, but drawn as nothing: Hangul fillers, the braille blank.
 BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -51,7 +42,6 @@ Title = Annotated[
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=patterns.NO_NUL)]
 
 
-FormatName = Literal["csv", "spss", "parquet", "ndjson"]
 Dataset = Annotated[dict[str, Any], Described("datasets.Dataset")]
 Options = Annotated[dict[str, Any], Described("runs.Options")]
 
@@ -122,13 +112,7 @@ class ExportPatch(Body):
     """When it runs by itself."""
 
 
-def title_key(title: str) -> str:
-    """What two titles share when they are the same title: after NFKC, case folding and trimming."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold()).strip()
-    return hashlib.sha256(folded.encode()).hexdigest()
-
-
-def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Services, domain: str) -> dict[str, Any]:
+def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Services, domain: str) -> Config:
     """The configuration that the request's value gives, complete; Invalid with every fault at once."""
     faults: list[Fault] = []
     try:
@@ -145,13 +129,14 @@ def judged(value: Any, model: type[BaseModel], catalog: Catalog, services: Servi
     faults += _zone_faults(good)
     faults += _schedule_faults(good.get("schedule"))
     faults += deliver_faults(good.get("deliver"), services, domain)
-    if not faults and len(json.dumps(config).encode()) > MAX_CONFIG_BYTES:
+    text = json.dumps(config, ensure_ascii=False)
+    if not faults and len(text.encode()) > MAX_CONFIG_BYTES:
         faults.append(
             Fault("", "too_large", f"the configuration is past {MAX_CONFIG_BYTES} bytes", {"max": MAX_CONFIG_BYTES})
         )
     if faults:
         raise Invalid(list(dict.fromkeys(faults)))
-    return config
+    return Config(text)
 
 
 def _option_faults(config: Mapping[str, Any]) -> list[Fault]:
@@ -195,7 +180,7 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     faults = []
     # What the model has found fault with is None.
     ids: dict[int, str] = {n: id_ for n, id_ in enumerate(deliver.get("webhook_ids", [])) if id_ is not None}
-    found = services.store.get_many([(f"domain/{domain}", f"webhook/{id_}") for id_ in ids.values()])
+    found = services.store.get_many([webhooks.place(domain, id_) for id_ in ids.values()])
     for (n, id_), webhook in zip(ids.items(), found, strict=True):
         if webhook is None:
             faults.append(Fault(f"/deliver/webhook_ids/{n}", "not_found", "is not a webhook of this domain"))
@@ -207,105 +192,3 @@ def deliver_faults(deliver: Any, services: Services, domain: str) -> list[Fault]
     if deliver.get("emails") and not services.settings.sender:
         faults.append(Fault("/deliver/emails", "not_available", "cannot be sent: this deployment sends no mail"))
     return faults
-
-
-def place(domain: str, export_id: str) -> tuple[str, str]:
-    """Where an export's item is."""
-    return f"domain/{domain}", f"export/{export_id}"
-
-
-def get(services: Services, domain: str, export_id: str) -> Item:
-    """The export's item; NotFound when the domain has none with that id."""
-    item = services.store.get(*place(domain, export_id))
-    if item is None:
-        raise NotFound
-    return item
-
-
-def config_of(item: Item) -> dict[str, Any]:
-    """The configuration that an item of an export or a run holds."""
-    config: dict[str, Any] = json.loads(item["config"])
-    return config
-
-
-def create(services: Services, domain: str, config: dict[str, Any], seed: Seed) -> Item:
-    """Save a new export; Conflict names the one that has its title. The same seed again finds what it made."""
-    export_id = seed.identifier("exp")
-    now = instants.text(services.now())
-    pk, sk = place(domain, export_id)
-    item = {"pk": pk, "sk": sk, "id": export_id, "config": json.dumps(config), "created_at": now, "updated_at": now}
-    if config.get("schedule"):
-        item |= _due_now(now)
-    refused = services.store.transact(
-        [Write(put=item, when=Attr("pk").not_exists()), _title_write(domain, config["title"], export_id)]
-    )
-    if refused:
-        mine = services.store.get(pk, sk)
-        if mine is None:
-            raise _title_taken(services, domain, config["title"])
-        return mine
-    return item
-
-
-def replace(services: Services, domain: str, before: Item, config: dict[str, Any]) -> Item:
-    """Save the export with another configuration; Conflict when its title is another's or it changed meanwhile."""
-    pk, sk = before["pk"], before["sk"]
-    now = instants.text(services.now())
-    changes = {"config": json.dumps(config), "updated_at": now}
-    if config_of(before).get("schedule") != config.get("schedule"):
-        changes |= _due_now(now)
-    writes = [Write(update=(pk, sk), set=changes, when=Attr("config").eq(before["config"]))]
-    if config_of(before)["dataset"] != config["dataset"]:
-        # What SPSS files of the dataset before have promised (runs/dictionaries).
-        writes.append(Write(delete=(f"dictionary/{domain}/{before['id']}", "spss")))
-    was, becomes = title_key(config_of(before)["title"]), title_key(config["title"])
-    if was != becomes:
-        writes += [
-            _title_write(domain, config["title"], before["id"]),
-            Write(delete=(f"domain/{domain}", f"title/{was}")),
-        ]
-    if services.store.transact(writes):
-        found = get(services, domain, before["id"])
-        if found["config"] == changes["config"]:
-            return found
-        if was != becomes and found["config"] == before["config"]:
-            raise _title_taken(services, domain, config["title"])
-        raise Conflict("The export was changed at the same moment; read it and ask again.")
-    return {**before, **changes}
-
-
-def remove(services: Services, domain: str, item: Item) -> Item:
-    """Delete the export and free its title; its runs stay readable. The answer is the item as it was at the last:
-    it may have been changed since it was read."""
-    found = item
-    for _ in range(5):
-        title = title_key(config_of(found)["title"])
-        refused = services.store.transact(
-            [
-                Write(delete=(item["pk"], item["sk"]), when=Attr("config").eq(found["config"])),
-                Write(delete=(f"domain/{domain}", f"title/{title}"), when=Attr("export_id").eq(item["id"])),
-                Write(delete=(f"dictionary/{domain}/{item['id']}", "spss")),
-            ]
-        )
-        latest = services.store.get(item["pk"], item["sk"]) if refused else None
-        if latest is None:
-            return found
-        found = latest
-    raise Conflict("The export is being changed by others at this moment; ask again.")
-
-
-def _due_now(now: str) -> dict[str, str]:
-    # The schedule itself is made after the row; should that not come to pass, the sweeper finds the mark.
-    return {**due.at("schedule", now), "schedule_state": "changed"}
-
-
-def _title_write(domain: str, title: str, export_id: str) -> Write:
-    item = {"pk": f"domain/{domain}", "sk": f"title/{title_key(title)}", "export_id": export_id}
-    return Write(put=item, when=Attr("pk").not_exists() | Attr("export_id").eq(export_id))
-
-
-def _title_taken(services: Services, domain: str, title: str) -> Conflict:
-    holder = services.store.get(f"domain/{domain}", f"title/{title_key(title)}")
-    which = f"the export {holder['export_id']}" if holder else "another export"
-    params = {"export_id": holder["export_id"]} if holder else {}
-    return conflict(f"The title {title.strip()!r} is taken by {which}.", "/title", "taken", **params)
