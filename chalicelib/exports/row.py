@@ -18,7 +18,7 @@ from chalicelib.base.ids import Seed
 from chalicelib.base.packing import packed, unpacked
 from chalicelib.base.row import Place, attributes, members
 from chalicelib.base.tenant import Tenant
-from chalicelib.files.spss_rules import Promise
+from chalicelib.files.spss_rules import Promise, promise_of, promise_rows
 from chalicelib.runs.config import Config
 
 
@@ -119,13 +119,12 @@ class Dictionary:
     @cached_property
     def promise(self) -> Promise:
         """The promise that the text holds."""
-        rows = json.loads(unpacked(self.variables))
-        return {(column, code): (name, format) for column, code, name, format in rows}
+        return promise_of(json.loads(unpacked(self.variables)))
 
 
 def dictionary(export_id: str, promise: Promise) -> Dictionary:
     """The row of a promise."""
-    return Dictionary(export_id, packed(json.dumps([[*key, *value] for key, value in promise.items()])))
+    return Dictionary(export_id, packed(json.dumps(promise_rows(promise))))
 
 
 def title_key(title: str) -> str:

@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,7 +18,6 @@ from chalicelib.base.table import Column
 from chalicelib.files.cells import (
     Measured,
     limits,
-    literal,
     measure,
     number_list,
     rendered,
@@ -53,9 +53,10 @@ _SYSTEM_MISSING = "-1.7976931348623157e308"
 # The least and greatest doubles stand for "missing", "lowest" and "highest".
 _LARGEST = "1.797693134862315e308"
 _WORD = 8
-_SPACES = 0x2020202020202020
+_SPACE, _SPACES = 0x20, 0x2020202020202020
 # What is packed at a time fits a processor's cache; what is queried at a time bounds the memory of wide tables.
 _PACKED_BYTES = 1 << 20
+_CACHED_BYTES = 1 << 17
 _QUERIED_BYTES = 64 << 20
 _BATCH_ROWS = 122_880
 _ZLIB_BLOCK = 0x3FF000
@@ -68,6 +69,8 @@ _SHOWN_WIDTH = 40
 _HEADER_BYTES = 176
 _EXTENSION = 7
 _RESPONSE_SETS, _LONG_NAMES, _CASES = 7, 13, 16
+# Control characters, and the line and paragraph separators, are spaces where a line is one record.
+_NO_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 # Where the short name stands in the record of a variable.
 _VARIABLE, _NAME = 2, slice(24, 32)
 
@@ -96,10 +99,7 @@ def write_alike(asked: Rendering[SpssOptions], before: Promise = NOTHING) -> tup
     rows = con.execute("SELECT count(*) FROM result").fetchall()[0][0]
     layout = Layout.of(planned.variables, [found.get("bytes") or 0 for found in measured])
     header = dictionary(planned, layout, rows, folder, compressed=compressed)
-    cells = [
-        (variable.column, _cell(variable, columns, zone, measured, filled))
-        for variable, filled in zip(planned.variables, layout.filled, strict=True)
-    ]
+    cells = [(variable.column, _cell(variable, columns, zone, measured)) for variable in planned.variables]
     blocks = _blocks(con, cells, source(con, columns), layout)
     if compressed:
         _send_compressed(header, blocks, layout, folder, sink)
@@ -165,12 +165,12 @@ def _fits(column: Column, expression: str) -> str:
     return within(column, expression, FIRST_DATE)
 
 
-def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Sequence[Measured], filled: int) -> str:
-    """The SQL of the variable's cells: a DOUBLE without nulls, or a VARCHAR padded to the `filled` bytes, if any."""
+def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Sequence[Measured]) -> str:
+    """The SQL of the variable's cells: a DOUBLE without nulls, or a VARCHAR of no more bytes than the variable has."""
     column, found, expression = columns[variable.column], measured[variable.column], f"c{variable.column}"
     if variable.width:
         text = _codes_as_text(expression) if column.type == "choices" else expression
-        return _text_cell(text, variable.width, found, filled)
+        return _text_cell(text, variable.width, found)
     match column.type:
         case "choices":
             value = f"CASE WHEN {expression} IS NOT NULL THEN list_contains({expression}, {variable.code})::INTEGER END"
@@ -178,7 +178,8 @@ def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Se
             value = f"({expression} - DATE '{_EPOCH}') * 86400"
         case "datetime":
             wall = wall_clock_of(expression, zone, found)
-            value = f"epoch(date_trunc('second', {wall})) + {_SECONDS_TO_1970}"
+            # Whole numbers are divided towards zero; from SPSS's epoch on none is negative.
+            value = f"(epoch_us({wall}) + {_SECONDS_TO_1970}000000) // 1000000"
         case _:
             value = f"{expression}::INTEGER" if column.type == "boolean" else expression
     if found.get("outside"):
@@ -186,13 +187,11 @@ def _cell(variable: Variable, columns: Sequence[Column], zone: str, measured: Se
     return f"coalesce(({value})::DOUBLE, {_SYSTEM_MISSING})"
 
 
-def _text_cell(expression: str, width: int, found: Measured, filled: int) -> str:
+def _text_cell(expression: str, width: int, found: Measured) -> str:
     clean = f"replace({expression}, chr(0), '')" if found["nuls"] else expression
     if (found["bytes"] or 0) > width:
-        clean = f"CASE WHEN strlen({clean}) <= {width} THEN {clean} ELSE {_cut(clean, width)} END"
-    if not filled:
-        return f"coalesce({clean}, '')"
-    return f"coalesce({clean} || repeat(' ', {filled} - strlen({clean})), {literal(' ' * filled)})"
+        return f"CASE WHEN strlen({clean}) <= {width} THEN {clean} ELSE {_cut(clean, width)} END"
+    return clean
 
 
 def _cut(expression: str, size: int) -> str:
@@ -308,10 +307,13 @@ def _completed(content: bytes, long_names: dict[str, str], planned: Plan, rows: 
 
 
 def _response_sets(planned: Plan, shorts: dict[str, str]) -> bytes:
-    """One line a set: its name, that 1 (a text of one byte) is counted, its label, its variables by short names."""
+    """One line a set: its name, that 1 (a text of one byte) is counted, its label, its variables by short names.
+
+    A line break in a label would end the line: at a carriage return IBM's library stops the whole program.
+    """
     lines = []
     for one in planned.sets:
-        label = one.label.replace("\n", " ").encode()
+        label = one.label.translate(_NO_CONTROLS).encode()
         members = " ".join(shorts[name].lower() for name in one.variables).encode()
         lines.append(one.name.encode() + b"=D1 1 %d " % len(label) + label + b" " + members + b"\n")
     return b"".join(lines)
@@ -348,14 +350,17 @@ def _records(content: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
 def _blocks(
     con: "duckdb.DuckDBPyConnection", cells: Sequence[tuple[int, str]], base: str, layout: Layout
 ) -> "Iterator[np.ndarray[Any, Any]]":
-    """The records as arrays of bytes (rows, size of a record), in the order of the rows."""
+    """The records as arrays of words (rows, words of a record), in the order of the rows; each holds until the next."""
     import nanoarrow
+    import numpy as np
 
+    # Filled with spaces once: what one block of records writes, the next one overwrites.
+    records = np.full((max(_PACKED_BYTES // layout.size, 1), layout.size // _WORD), np.uint64(_SPACES))
     for window in _windows(con, layout.size):
         stream = nanoarrow.c_array_stream(con.sql(rendered(cells, base + window)))
         try:
             while batch := _next_batch(stream):
-                yield from _packed(batch, layout)
+                yield from _packed(batch, layout, records)
         finally:
             stream.release()
 
@@ -382,26 +387,23 @@ def _windows(con: "duckdb.DuckDBPyConnection", record: int) -> Iterator[str]:
         yield f" WHERE rowid >= {first} AND rowid < {first + rows}"
 
 
-def _packed(batch: Any, layout: Layout) -> "Iterator[np.ndarray[Any, Any]]":
-    """The records of one Arrow batch, about a megabyte at a time."""
-    import numpy as np
-
+def _packed(batch: Any, layout: Layout, records: "np.ndarray[Any, Any]") -> "Iterator[np.ndarray[Any, Any]]":
+    """The records of one Arrow batch, as many at a time as `records` has room for."""
     columns = [_column(batch.child(at), variable, layout.filled[at]) for at, variable in enumerate(layout.variables)]
-    step = max(_PACKED_BYTES // layout.size, 1)
-    for first in range(0, batch.length, step):
-        rows = min(step, batch.length - first)
-        words = np.full((rows, layout.size // _WORD), np.uint64(_SPACES))
+    placed = list(zip(layout.variables, layout.offsets, layout.filled, columns, strict=True))
+    for first in range(0, batch.length, len(records)):
+        words = records[: batch.length - first]
+        last = first + len(words)
         numbers, content = words.view("<f8"), words.view("u1")
-        for variable, offset, filled, column in zip(
-            layout.variables, layout.offsets, layout.filled, columns, strict=True
-        ):
+        for variable, offset, filled, column in placed:
             at = offset // _WORD
             if filled:
-                words[:, at : at + filled // _WORD] = column[first : first + rows]
+                words[:, at : at + filled // _WORD] = column[first:last]
             elif variable.width:
+                content[:, offset : offset + _place(variable.width)] = _SPACE
                 _scatter(content, offset, column, first)
             else:
-                numbers[:, at] = column[first : first + rows]
+                numbers[:, at] = column[first:last]
         yield words
 
 
@@ -412,15 +414,46 @@ def _column(array: Any, variable: Variable, filled: int) -> Any:
     view = array.view()
     if not variable.width:
         return np.frombuffer(view.buffer(1), "<f8", array.length, array.offset * _WORD)
+    # A text that is null has no bytes.
     offsets = np.frombuffer(view.buffer(1), "<i4", array.length + 1, array.offset * 4)
     if not filled:
         return offsets.tolist(), memoryview(view.buffer(2)).cast("B")
-    words = np.frombuffer(view.buffer(2), "<u8", array.length * filled // _WORD, int(offsets[0]))
-    return words.reshape(array.length, filled // _WORD)
+    texts = np.frombuffer(view.buffer(2), "u1", int(offsets[-1]))[offsets[0] :]
+    return _padded(offsets - offsets[0], texts, filled)
+
+
+def _padded(offsets: "np.ndarray[Any, Any]", texts: "np.ndarray[Any, Any]", filled: int) -> "np.ndarray[Any, Any]":
+    """Texts that lie one behind the other, each with spaces up to the `filled` bytes, as words (rows, words).
+
+    So many bytes are taken from where each text begins, whatever follows it; what is not its own becomes spaces.
+    """
+    import numpy as np
+
+    masks, sizes, spaces = _masks(filled), np.diff(offsets), np.uint64(_SPACES)
+    runs = np.concatenate([texts, np.zeros(filled, "u1")])
+    windows = np.ndarray((len(runs) - filled + 1,), f"V{filled}", runs, strides=(1,))
+    padded = np.empty((len(sizes), filled // _WORD), "<u8")
+    step = max(_CACHED_BYTES // filled, 1)
+    for first in range(0, len(sizes), step):
+        some = slice(first, first + step)
+        words = windows[offsets[:-1][some]].view("<u8").reshape(-1, filled // _WORD)
+        words ^= spaces
+        words &= masks.take(sizes[some], axis=0, mode="clip")
+        np.bitwise_xor(words, spaces, out=padded[some])
+    return padded
+
+
+@cache
+def _masks(filled: int) -> "np.ndarray[Any, Any]":
+    """For each size of a text the words (sizes, words) whose bits are set where its bytes are."""
+    import numpy as np
+
+    own = np.arange(filled) < np.arange(filled + 1)[:, np.newaxis]
+    return np.where(own, np.uint8(0xFF), np.uint8(0)).view("<u8")
 
 
 def _scatter(content: "np.ndarray[Any, Any]", offset: int, column: tuple[list[int], memoryview], first: int) -> None:
-    """Put long texts into their segments; the records hold spaces before."""
+    """Put long texts into their segments; the records hold spaces there before."""
     starts, texts = column
     record = content.shape[1]
     flat = memoryview(content).cast("B")

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -295,18 +296,56 @@ def _widened(draft: Variable, earlier: str | None) -> Variable:
     """The variable at least as wide as earlier files had it, if it was of the same kind."""
     if earlier is None or draft.format[0] != earlier[0] or draft.format[0] not in "AF":
         return draft
-    format = max(draft.format, earlier, key=_sizes)
-    return replace(draft, format=format, width=_sizes(format)[0] if draft.width else 0)
+    width, decimals = map(max, _sizes(draft.format), _sizes(earlier))
+    if draft.width:
+        return replace(draft, format=f"A{width}", width=width)
+    return replace(draft, format=f"F{width}.{decimals}")
 
 
 def covers(promise: Promise, before: Promise) -> bool:
     """Whether a file with this promise has every name of the one before, and is nowhere narrower."""
     return all(
-        key in promise
-        and promise[key][0] == name
-        and (promise[key][1][0] != format[0] or format[0] not in "AF" or _sizes(promise[key][1]) >= _sizes(format))
+        key in promise and promise[key][0] == name and not _narrower(promise[key][1], format)
         for key, (name, format) in before.items()
     )
+
+
+def _narrower(format: str, earlier: str) -> bool:
+    """Whether of two formats of one kind the first has less room in any way."""
+    if format[0] != earlier[0] or format[0] not in "AF":
+        return False
+    return any(now < was for now, was in zip(_sizes(format), _sizes(earlier), strict=True))
+
+
+def promise_rows(promise: Promise) -> list[Any]:
+    """The promise as JSON holds it: a row for each column, with its variables as [code, name, format], and the first
+    and the last of each run of codes whose variables are F8.0 and named `<column>_<code>`: there may be a hundred
+    thousand of them."""
+    columns: dict[str, tuple[list[Any], list[int]]] = {}
+    for (column, code), (name, format) in promise.items():
+        variables, codes = columns.setdefault(column, ([], []))
+        if isinstance(code, int) and (name, format) == (f"{column}_{code}", "F8.0"):
+            codes.append(code)
+        else:
+            variables.append([code, name, format])
+    return [[column, variables, list(_runs(codes))] for column, (variables, codes) in columns.items()]
+
+
+def promise_of(rows: Sequence[Any]) -> Promise:
+    """The promise that `promise_rows` was given."""
+    promise: dict[tuple[str, int | None], tuple[str, str]] = {}
+    for column, variables, runs in rows:
+        promise.update({(column, code): (name, format) for code, name, format in variables})
+        for first, last in runs:
+            promise.update({(column, code): (f"{column}_{code}", "F8.0") for code in range(first, last + 1)})
+    return promise
+
+
+def _runs(codes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of each run of consecutive codes."""
+    for _, run in groupby(enumerate(sorted(codes)), lambda one: one[1] - one[0]):
+        numbers = [code for _, code in run]
+        yield numbers[0], numbers[-1]
 
 
 def _sizes(format: str) -> tuple[int, int]:

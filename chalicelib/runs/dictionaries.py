@@ -11,8 +11,12 @@ from chalicelib.files.spss_rules import NOTHING, Promise
 from chalicelib.runs.config import Config
 from chalicelib.runs.row import Run
 
-# An item of the table holds 400 kB; what would not fit is chosen from the data of each run.
+# An item of the table holds 400 kB. What does not fit is chosen from the data of each run, which says so.
 MAX_BYTES = 350_000
+TOO_MANY = (
+    "The SPSS file has more variables than can be remembered for the next run: names and widths may differ from file "
+    "to file, so that SPSS may not join this export's files. Choose fewer columns."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def writes(services: Services, run: Run, kept: Kept, promise: Promise) -> list[W
     if run.export_id is None or kept.config is None or promise == kept.promise:
         return []
     made = dictionary(run.export_id, promise)
-    if len(made.variables) > MAX_BYTES:
+    if _too_large(made):
         return []
     tenant, text = Tenant(services, run.domain), kept.config.text
     unchanged = Attr("variables").eq(kept.found.variables) if kept.found else Attr("pk").not_exists()
@@ -54,3 +58,14 @@ def writes(services: Services, run: Run, kept: Kept, promise: Promise) -> list[W
         # A condition alone; to set what is there needs no further permission.
         tenant.changing(Export.place(run.export_id), {"config": text}, when=Attr("config").eq(text)),
     ]
+
+
+def warnings(run: Run, kept: Kept, promise: Promise) -> list[str]:
+    """What the run's owner is to know of what is kept for the next run: that it is too much to be."""
+    if run.export_id is None or kept.config is None:
+        return []
+    return [TOO_MANY] if _too_large(dictionary(run.export_id, promise)) else []
+
+
+def _too_large(made: Dictionary) -> bool:
+    return len(made.variables) > MAX_BYTES

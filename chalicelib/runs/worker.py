@@ -186,6 +186,7 @@ def _write(
         if form.write_alike:
             kept = dictionaries.read(services, run)
             warnings, promise = form.write_alike(asked, kept.promise)
+            warnings += dictionaries.warnings(run, kept, promise)
         else:
             warnings, promise = form.write(asked), kept.promise
         beat.at("uploading", 97, rows_done=rows)

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from chalicelib.aws.retries import PAUSES, Busy
 from chalicelib.aws.store import Attr, Write
 from chalicelib.conversations.row import CODE_LENGTH
-from tests.deployed import Deployment
+from tests.deployed import Deployment, Warm
 from tests.faults.scenarios import EXPORT
 
 CONFLICT = {"Error": {"Code": "TransactionConflictException"}}
@@ -46,9 +46,9 @@ class Refusing:
 
 @pytest.fixture
 def slept(deployment: Deployment) -> list[float]:
-    """The pauses that the deployment makes."""
+    """The pauses that the deployment makes; its clients are its own, so that what refuses here refuses nobody else."""
     pauses: list[float] = []
-    deployment.services = replace(deployment.services, sleep=pauses.append)
+    deployment.services = replace(deployment.services, aws=Warm(), sleep=pauses.append)
     return pauses
 
 
@@ -167,7 +167,7 @@ def test_what_aws_refuses_for_long_is_a_503_that_says_when_to_come_back(
     assert len(deployment.call("GET", "/v1/exports", key).json()["items"]) == 1
 
 
-def test_a_participants_browser_is_shown_a_page_that_may_be_asked_for_again(deployment: Deployment):
+def test_a_participants_browser_is_shown_a_page_that_may_be_asked_for_again(deployment: Deployment, slept: list[float]):
     """Where no JSON is read, the status and Retry-After say the same."""
     Refusing(deployment.services.aws.dynamodb, "GetItem", THROTTLED)
     answer = deployment.call("GET", "/c/" + "2" * CODE_LENGTH)

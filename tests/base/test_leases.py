@@ -11,7 +11,7 @@ from chalicelib.aws.retries import Busy
 from chalicelib.base import leases
 from chalicelib.imports import imports
 from chalicelib.runs import row as runs
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 
 KEY = ("thing/demo", "one")
 # Of a run, of an import, of a lake's work.

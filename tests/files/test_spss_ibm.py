@@ -162,7 +162,13 @@ MANY = Column(
 
 @both_kinds
 def test_response_sets_labels_and_missing_values_are_seen(tmp_path, compressed):
-    columns = [Column("Open", "o", "text"), TOPICS, GENDER, MANY, replace(TOPICS, name="Other_年齢", label="a\nb" * 90)]
+    columns = [
+        Column("Open", "o", "text"),
+        TOPICS,
+        GENDER,
+        MANY,
+        replace(TOPICS, name="Other_年齢", label="a\r\nb\t" * 50),
+    ]
     rows = [["x" * 3_000, [5, 1], 1, 99, []], ["", None, -9, -3, [7]]]
     cells, said, _, _ = agreed(tmp_path, columns, rows, compressed=compressed)
     sets = said["mrsets"]

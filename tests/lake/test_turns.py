@@ -1,5 +1,6 @@
 """One worker at a time compacts a domain's lake; who asks meanwhile is heard by the one who is at it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from chalicelib import jobs, sweeper
 from chalicelib.base import instants, leases, telemetry
 from chalicelib.base.messages import Compact
 from chalicelib.lake import accept, layout, manifest
-from tests.conftest import Deployment
+from tests.deployed import Deployment, Warm
 
 KEY = layout.work("demo")
 
@@ -82,7 +83,7 @@ def test_what_was_asked_for_meanwhile_is_due_when_the_holder_has_done(fed: Deplo
     assert item is not None
     accept.want(services, "demo", within)
     asked = instants.text(fed.clock.now + within)
-    jobs._settle(services, "demo", item, again=False, has_worked=False)
+    jobs._settle(services, "demo", leases.of(jobs.TERMS, item), again=False, has_worked=False)
     found = work(fed)
     assert found["due_at"] == asked
     assert not {"again_at", "owner", "lease_until"} & found.keys()
@@ -116,7 +117,7 @@ def test_who_asks_at_the_moment_of_the_last_look_is_looked_after(fed: Deployment
 
 def test_a_compaction_that_breaks_is_told_and_tried_again_later_and_raises_nothing(fed: Deployment):
     """An error would make Lambda slow every domain's jobs down."""
-    services = fed.services
+    fed.services = services = replace(fed.services, aws=Warm())
 
     def refuse(**_: Any) -> None:
         raise ValueError("no space left")

@@ -5,8 +5,8 @@ import pytest
 
 from chalicelib.base.leases import Superseded
 from chalicelib.base.tenant import Tenant
-from chalicelib.exports.row import Dictionary
-from chalicelib.runs import life, worker
+from chalicelib.exports.row import Dictionary, dictionary
+from chalicelib.runs import dictionaries, life, worker
 from tests.deployed import Community, deployed, forgotten
 from tests.files.test_spss_file import pspp_is_here, run_pspp
 
@@ -167,6 +167,28 @@ def test_of_two_runs_that_race_the_narrower_is_written_anew(community, tmp_path)
     content = services.bucket.get(row.file.key)
     (tmp_path / "again.sav").write_bytes(content)
     assert said(tmp_path / "again.sav") == said(path)
+
+
+def test_a_hundred_thousand_variables_are_remembered_as_they_were():
+    promise = {
+        (f"Question_{at}", code): (f"Question_{at}_{code}", "F8.0")
+        for at in range(100)
+        for code in (*range(-2, 400), *range(500, 1_100, 2), 2_000_000_000)
+    }
+    promise |= {("Note", None): ("Note", "A64"), ("Topics", 2): ("Topics_2_2", "F8.0"), ("Topics", 3): ("T", "F12.0")}
+    made = dictionary("exp_1", promise)
+    assert made.promise == promise
+    assert len(made.variables) < dictionaries.MAX_BYTES / 4
+    assert dictionary("exp_1", {}).promise == {}
+
+
+def test_a_dictionary_too_large_to_remember_is_told(community, tmp_path, monkeypatch):
+    made = saved(community)
+    report(community, 1, "short")
+    monkeypatch.setattr(dictionaries, "MAX_BYTES", 100)
+    run, _ = file_of(community, made, tmp_path, "first.sav")
+    assert run["warnings"] == [dictionaries.TOO_MANY]
+    assert kept(community, made) is None
 
 
 def test_a_deleted_export_leaves_no_promise(community, tmp_path):

@@ -11,7 +11,7 @@ from chalicelib.base import due
 from chalicelib.runs import life, row
 from chalicelib.runs.config import Config
 from chalicelib.runs.row import Failure, File, Progress, Run
-from tests.conftest import Deployment
+from tests.deployed import Deployment
 from tests.faults.scenarios import EXPORT
 
 SOURCES = Path(__file__).resolve().parents[2] / "chalicelib"
@@ -85,7 +85,7 @@ def test_places_of_runs_their_lists_and_slots_are_spelled_in_one_file_each():
     spelled = {
         (kind, path.relative_to(SOURCES).as_posix())
         for path in SOURCES.rglob("*.py")
-        for kind in re.findall(r'f"(run|runs|slots|waiting|exports)/\{', path.read_text())
+        for kind in re.findall(r'(?:f"|Place\("|Place\(f")(run|runs|slots|waiting|exports)(?:/\{|")', path.read_text())
     }
     assert spelled - {("exports", "runs/erasure.py")} == {
         ("run", "runs/row.py"), ("runs", "runs/row.py"), ("exports", "runs/row.py"),
