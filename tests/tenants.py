@@ -21,7 +21,7 @@ def lived_in(deployment: Deployment, domain: str, mark: str) -> tuple[Community,
     made("PATCH", "/v1/domain", {"name": mark, "contact_email": f"{mark}@example.org"})
     made("PUT", f"/v1/attributes/Name_{mark}", {"type": "text", "label": f"label {mark}"})
     made("PUT", f"/v1/attributes/Pick_{mark}", {"type": "choice", "choices": choices})
-    ids = {"name": f"Name_{mark}", "participant_id": f"p-{mark}"}
+    ids = {"name": f"Name_{mark}", "participant_id": f"p-{mark}", "file": "swagger-ui.css"}
     given = {f"Name_{mark}": f"value {mark}", f"Pick_{mark}": f"choice {mark}"}
     row = {"participant_id": f"p-{mark}", "membership": "subscribed", "email": f"p@{mark}.example", "attributes": given}
     made("POST", "/v1/participants", {"participants": [row]})
