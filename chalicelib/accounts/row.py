@@ -14,7 +14,8 @@ from chalicelib.web.http import Role
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A tenant. The versions count the changes of its attributes and the revocations of its keys."""
+    """A tenant. The versions count the changes of its attributes and the revocations of its keys; how many attributes
+    it has is known once they were changed."""
 
     id: str
     name: str
@@ -23,6 +24,7 @@ class Domain:
     created_at: str
     attributes_version: int = 0
     keys_version: int = 0
+    attributes_count: int | None = None
 
     PLACE = Place("domain", "domain")
 

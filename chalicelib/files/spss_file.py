@@ -39,7 +39,7 @@ from chalicelib.files.spss_rules import (
     Variable,
     plan,
     segment_count,
-    short_name,
+    short_names,
 )
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def dictionary(planned: Plan, layout: Layout, rows: int, folder: Path, *, compre
     segments of long texts; the real names, those that IBM asks of segments, the number of cases, and the multiple
     response sets, which it cannot write, are put in after.
     """
-    shorts = [short_name(at) for at in range(len(planned.variables))]
+    shorts = short_names([variable.name for variable in planned.variables])
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "dictionary.sav"
         _write_one_row(planned.variables, shorts, path)

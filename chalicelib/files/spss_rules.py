@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import count, groupby, islice
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -169,9 +169,15 @@ def unique_names(
     return names
 
 
-def short_name(position: int) -> str:
-    """The short name, of eight bytes at most, that the variable at this position has in the file."""
-    return f"V{_base36(position):0>4}"
+def short_names(names: Sequence[str]) -> list[str]:
+    """The short name, of eight bytes at most, that each variable of these (long) names has in the file.
+
+    None is like a long name: PSPP gives the long names one after the other, and refuses one that a later variable still
+    has as its short name.
+    """
+    taken = set(map(alike, names))
+    free = (short for short in (f"V{_base36(number):0>4}" for number in count()) if alike(short) not in taken)
+    return list(islice(free, len(names)))
 
 
 def segment_count(width: int) -> int:
@@ -187,7 +193,7 @@ def segment_names(
     IBM's library puts segments together only by the rule with which it writes them: the first five bytes of the long
     name in upper case, and a count in base 36. A text for which no such names are left has no entry.
     """
-    taken = {alike(name) for name in names} | {alike(short_name(at)) for at in range(len(names))}
+    taken = set(map(alike, (*names, *short_names(names))))
     counts: dict[str, int] = {}
     found: dict[int, tuple[str, ...]] = {}
     long = (at for at, width in enumerate(widths) if width > SEGMENT)

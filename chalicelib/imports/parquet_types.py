@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _INSTANT = "'%Y-%m-%dT%H:%M:%S.%fZ'"
 _NAIVE = "'%Y-%m-%dT%H:%M:%S.%f'"
+# Cut to the microsecond, as the digits of a text are; a cast rounds towards 1970.
+_CUT = "make_timestamp((epoch_ns({0}) - ((epoch_ns({0}) % 1000) + 1000) % 1000) // 1000)"
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 # As what each of DuckDB's types is read: its kind (see sql.Column), and SQL in which {0} is the column.
 _TAKEN: dict[str, tuple[str, str]] = {
@@ -35,12 +37,12 @@ _TAKEN: dict[str, tuple[str, str]] = {
     # Bytes that are no UTF-8 are told by the rules: no text holds a NUL.
     "BLOB": ("bytes", "CASE WHEN {0} IS NOT NULL THEN coalesce(TRY(decode({0})), chr(0)) END"),
     "TIMESTAMP WITH TIME ZONE": ("text", f"strftime(make_timestamp(epoch_us({{0}})), {_INSTANT})"),
-    "TIMESTAMPTZ_NS": ("text", f"strftime(make_timestamp(epoch_us(CAST({{0}} AS TIMESTAMPTZ))), {_INSTANT})"),
+    "TIMESTAMPTZ_NS": ("text", f"strftime({_CUT}, {_INSTANT})"),
     # Without its offset, which the rules then miss.
     "TIMESTAMP": ("text", f"strftime({{0}}, {_NAIVE})"),
     "TIMESTAMP_S": ("text", f"strftime(CAST({{0}} AS TIMESTAMP), {_NAIVE})"),
     "TIMESTAMP_MS": ("text", f"strftime(CAST({{0}} AS TIMESTAMP), {_NAIVE})"),
-    "TIMESTAMP_NS": ("text", f"strftime(CAST({{0}} AS TIMESTAMP), {_NAIVE})"),
+    "TIMESTAMP_NS": ("text", f"strftime({_CUT}, {_NAIVE})"),
     "NULL": ("text", "CAST(NULL AS VARCHAR)"),
     # Spark's, Hive's and Impala's instants: in UTC, though the type has no place to say so.
     "INT96": ("text", f"strftime({{0}}, {_INSTANT})"),

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import batched
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from chalicelib.accounts.row import Domain, counted
 from chalicelib.aws.store import Attr, Write
@@ -21,6 +22,9 @@ from chalicelib.web.http import ADMIN, ANY, Answer, Body, Call, Routes, page, pa
 ROUTES = Routes("Attributes")
 MAX_ATTRIBUTES = 2000
 MAX_CHOICES = 1000
+# What one request defines, and what one transaction writes beside the version.
+MAX_AT_ONCE = 500
+AT_ONCE = 99
 # An item of the table takes 400 KB; a hundred labels of the longest kind would be past it.
 MAX_CHOICES_BYTES = 200_000
 # An answer past 6 MB is refused by Lambda; the JSON of one page leaves room for its escapes on the way.
@@ -51,6 +55,20 @@ class AttributeBody(Body):
     """The choices of a choice attribute."""
     multiple: bool = False
     """Whether a participant may have several choices."""
+
+
+class NamedAttribute(AttributeBody):
+    """One of many attributes."""
+
+    name: str
+    """The column's name."""
+
+
+class AttributesBody(Body):
+    """What `PUT /v1/attributes` takes."""
+
+    attributes: Annotated[list[NamedAttribute], Field(max_length=MAX_AT_ONCE)]
+    """The attributes, judged as a whole."""
 
 
 def catalog(services: Services, domain: str) -> Catalog:
@@ -157,16 +175,81 @@ def _read(call: Call, value: Any) -> AttributeBody:
 )
 def define_attribute(call: Call) -> Answer:
     """Define the attribute, or replace its definition: 201 when it is new."""
-    name, body = call.path["name"], call.body
+    given = NamedAttribute(name=call.path["name"], **dict(call.body))
+    (attribute,), is_new = _define(call, [given])
+    return Answer(201 if is_new else 200, shown(attribute))
+
+
+def _read_many(_: Call, value: Any) -> AttributesBody:
+    found = value.get("attributes") if isinstance(value, dict) else None
+    members = found[:MAX_AT_ONCE] if isinstance(found, list) else []
+    faults: list[Fault] = []
+    seen: set[str] = set()
+    for n, member in enumerate(members):
+        if not isinstance(member, dict):
+            continue
+        faults += [fault.below(f"/attributes/{n}") for fault in _member_faults(member)]
+        name = str(member.get("name")).lower()
+        if "name" in member and name in seen:
+            faults.append(Fault(f"/attributes/{n}/name", "duplicate", "is the name of an earlier attribute"))
+        seen.add(name)
+    return validated(AttributesBody, value, lambda _: faults)
+
+
+def _member_faults(member: Mapping[str, Any]) -> list[Fault]:
+    """What the members of one of many attributes say against each other, where their types are right."""
+    name = member.get("name")
+    faults = _name_faults(name) if isinstance(name, str) else []
+    try:
+        made = NamedAttribute.model_validate(member)
+    except ValidationError:
+        return faults
+    return [*faults, *_faults(made.model_dump())]
+
+
+@ROUTES.add(
+    "PUT",
+    "/v1/attributes",
+    ADMIN,
+    "Define many profile attributes",
+    answer="intake.Defined",
+    refuses=(409,),
+    body=AttributesBody,
+    read=_read_many,
+)
+def define_attributes(call: Call) -> Answer:
+    """Define the attributes, or replace their definitions: all of them, or none where one is refused."""
+    made, _ = _define(call, call.body.attributes)
+    return Answer(200, {"defined": len(made)})
+
+
+def _define(call: Call, given: Sequence[NamedAttribute]) -> tuple[list[Attribute], bool]:
+    """Define them; what was made, and whether all are new. Reads those alone, however many the domain has."""
     for _ in range(5):
-        known = catalog(call.services, call.domain)
-        before = _before(known, name)
-        if before is None and len(known.attributes) >= MAX_ATTRIBUTES:
-            raise Conflict(f"The domain has {MAX_ATTRIBUTES} profile attributes, which is the most there may be.")
-        attribute = _defined(name, body, before, known.version + 1)
-        if _write(call.tenant, attribute, before, known.version):
-            return Answer(200 if before else 201, shown(attribute))
+        version, count = _state(call.tenant)
+        before = _defined_before(call.tenant, given)
+        new = sum(1 for one in given if one.name.lower() not in before)
+        if count + new > MAX_ATTRIBUTES:
+            raise Conflict(f"A domain has at most {MAX_ATTRIBUTES} profile attributes; this one has {count}.")
+        _check_before(given, before, many=len(given) > 1)
+        made = [_defined(one, before.get(one.name.lower()), version + 1) for one in given]
+        if _write(call.tenant, made, before, (version, count)):
+            return made, new == len(given)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
+
+
+def _state(tenant: Tenant) -> tuple[int, int]:
+    """The version of the domain's attributes, and how many there are."""
+    found = tenant.found(Domain, Domain.PLACE)
+    if found.attributes_count is None:
+        return found.attributes_version, len(catalog(tenant.services, tenant.domain).attributes)
+    return found.attributes_version, found.attributes_count
+
+
+def _defined_before(tenant: Tenant, given: Sequence[NamedAttribute]) -> dict[str, Attribute]:
+    """The attributes that have these names already, by the lower case of their names."""
+    found = tenant.get_many(Definition, [Definition.place(one.name) for one in given])
+    return {row.attribute.name.lower(): row.attribute for row in found if row is not None}
 
 
 @ROUTES.add(
@@ -186,7 +269,8 @@ def delete_attribute(call: Call) -> Answer:
         attribute = known.attributes.get(call.path["name"])
         if attribute is None:
             raise NotFound
-        if _versioned(call.tenant, known.version, call.tenant.deleting(Definition.place(attribute.name))):
+        gone = call.tenant.deleting(Definition.place(attribute.name))
+        if _versioned(call.tenant, (known.version, len(known.attributes) - 1), [gone]):
             return Answer(204)
     raise Conflict("The attributes are being changed by others at this moment; ask again.")
 
@@ -223,6 +307,7 @@ def _choice_faults(choices: Sequence[Mapping[str, Any] | None], multiple: bool) 
     if sum(len(choice.get("label", "").encode()) for choice in choices if choice) > MAX_CHOICES_BYTES:
         detail = f"the labels are past {MAX_CHOICES_BYTES} bytes together"
         faults.append(Fault("/choices", "too_large", detail, {"max": MAX_CHOICES_BYTES}))
+    codes = {str(choice["code"]): n for n, choice in enumerate(choices) if choice and "code" in choice}
     seen: dict[str, set[Any]] = {"code": set(), "label": set()}
     for n, choice in enumerate(choices):
         given = choice or {}
@@ -230,35 +315,40 @@ def _choice_faults(choices: Sequence[Mapping[str, Any] | None], multiple: bool) 
             if name in given and given[name] in earlier:
                 faults.append(Fault(f"/choices/{n}/{name}", "duplicate", f"is the {name} of an earlier choice"))
             earlier.add(given.get(name))
+        if codes.get(given.get("label", ""), n) != n:
+            faults.append(Fault(f"/choices/{n}/label", "conflict", "is the code of another choice"))
         if multiple and ";" in given.get("label", ""):
             faults.append(Fault(f"/choices/{n}/label", "malformed", "a label of a multiple choice has no ;"))
     return faults
 
 
-def _before(known: Catalog, name: str) -> Attribute | None:
-    for attribute in known.attributes.values():
-        if attribute.name == name:
-            return attribute
-        if attribute.name.lower() == name.lower():
-            detail = f"The attribute {attribute.name} has this name but for its case."
-            raise conflict(detail, "/name", "taken", attribute=attribute.name)
-    return None
+def _check_before(given: Sequence[NamedAttribute], before: Mapping[str, Attribute], *, many: bool) -> None:
+    """Conflict where one of them cannot take the place of what has its name."""
+    for n, one in enumerate(given):
+        earlier = before.get(one.name.lower())
+        at = f"/attributes/{n}" if many else ""
+        if earlier is not None and earlier.name != one.name:
+            detail = f"The attribute {earlier.name} has this name but for its case."
+            raise conflict(detail, f"{at}/name", "taken", attribute=earlier.name)
+        if earlier is not None and earlier.has_data and not _is_same(earlier, one):
+            detail = f"{one.name} has data as {_kind(earlier.type, earlier.multiple)}; its type cannot change."
+            member = "type" if earlier.type != one.type else "multiple"
+            raise conflict(detail, f"{at}/{member}", type=earlier.type, multiple=earlier.multiple)
 
 
-def _defined(name: str, body: AttributeBody, before: Attribute | None, version: int) -> Attribute:
-    same = before is not None and (before.type, before.multiple) == (body.type, body.multiple)
-    if before is not None and before.has_data and not same:
-        detail = f"{name} has data as {_kind(before.type, before.multiple)}; its type cannot change."
-        at = "/type" if before.type != body.type else "/multiple"
-        raise conflict(detail, at, type=before.type, multiple=before.multiple)
+def _is_same(before: Attribute, body: AttributeBody) -> bool:
+    return (before.type, before.multiple) == (body.type, body.multiple)
+
+
+def _defined(body: NamedAttribute, before: Attribute | None, version: int) -> Attribute:
     return Attribute(
-        name=name,
-        label=body.label or name,
+        name=body.name,
+        label=body.label or body.name,
         type=body.type,
         choices=tuple(Choice(choice.code, choice.label, choice.missing) for choice in body.choices),
         multiple=body.multiple,
         has_data=before.has_data if before else False,
-        defined_in=before.defined_in if before and same else version,
+        defined_in=before.defined_in if before and _is_same(before, body) else version,
     )
 
 
@@ -266,16 +356,30 @@ def _kind(kind: str, multiple: bool) -> str:
     return f"multiple {kind}" if multiple else kind
 
 
-def _write(tenant: Tenant, attribute: Attribute, before: Attribute | None, version: int) -> bool:
-    row = Definition(attribute, instants.text(tenant.services.now()))
+def _write(tenant: Tenant, made: Sequence[Attribute], before: Mapping[str, Attribute], state: tuple[int, int]) -> bool:
+    """Write the definitions, as many at a time as a transaction takes; False where they have changed meanwhile."""
+    version, count = state
+    now = instants.text(tenant.services.now())
+    for some in batched(made, AT_ONCE, strict=False):
+        count += sum(1 for attribute in some if attribute.name.lower() not in before)
+        writes = [_put(tenant, Definition(attribute, now), before.get(attribute.name.lower())) for attribute in some]
+        if not _versioned(tenant, (version, count), writes):
+            return False
+        version += 1
+    return True
+
+
+def _put(tenant: Tenant, row: Definition, before: Attribute | None) -> Write:
     # A batch may mark the attribute as having data at this very moment; then the change is judged anew.
     unmarked = Attr("has_data").eq(before.has_data) if before else Attr("pk").not_exists()
-    return _versioned(tenant, version, tenant.putting(row, when=unmarked))
+    return tenant.putting(row, when=unmarked)
 
 
-def _versioned(tenant: Tenant, version: int, write: Write) -> bool:
-    current = counted("attributes_version", version)
-    next_version = tenant.changing(Domain.PLACE, {"attributes_version": version + 1}, when=current)
-    done = tenant.transact(write, next_version) is None
+def _versioned(tenant: Tenant, state: tuple[int, int], writes: Sequence[Write]) -> bool:
+    """Write under the next version, `state` being the one that is left and how many attributes there will be."""
+    version, count = state
+    changes = {"attributes_version": version + 1, "attributes_count": count}
+    bump = tenant.changing(Domain.PLACE, changes, when=counted("attributes_version", version))
+    done = tenant.transact(*writes, bump) is None
     tenant.services.memory.pop(("catalog", tenant.domain), None)
     return done

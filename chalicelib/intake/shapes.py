@@ -33,6 +33,13 @@ class Attribute(Shape):
     """Whether a participant may have several choices."""
 
 
+class Defined(Shape):
+    """Attributes that are defined."""
+
+    defined: Count
+    """How many there were in the request."""
+
+
 class Accepted(Shape):
     """A batch that is durable."""
 

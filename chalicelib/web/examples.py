@@ -200,6 +200,8 @@ EXAMPLES: dict[str, Any] = {
     "AssignmentsBody": {"assignments": [{"pid": "0123456789abcdefghjkmnpq", "assigned_to": "ada@example.org"}]},
     "Attribute": _ATTRIBUTE,
     "AttributeBody": {name: member for name, member in _ATTRIBUTE.items() if name != "name"},
+    "AttributesBody": {"attributes": [_ATTRIBUTE]},
+    "Defined": {"defined": 1},
     "AttributePage": _page(_ATTRIBUTE),
     "Catalogue": {"kind": "participants", "columns": {"system": [], "profile": [], "participation": [_COLUMN]}},
     "Codebook": {"run_id": _RUN["id"], "columns": [_ENTRY]},

@@ -3,7 +3,7 @@
 Run `python -m tests.benchmarks.bench_lake [participants events]` (50,000 and 500,000 by default; the long history is
 ten times as long, and imports have six times the participants and ten times the events). Limits: ten times the history
 takes at most twice the time; batches that pile up cost nothing once they are compacted; what the API accepts in a
-second; an import takes a few times what DuckDB alone takes to copy the same file to Parquet, and less than 1 GB of
+second; an import takes a few times what DuckDB alone takes to copy the same file to Parquet, and less than half a GB of
 memory; each planted bad row is reported by line and reason; exports are the same to the byte, whatever the format that
 the community was imported from.
 """
@@ -28,7 +28,7 @@ from tests.builders import export
 from tests.deployed import Community, deployed
 
 HISTORY_LIMIT = 2.0
-MEMORY_LIMIT_MB = 1000
+MEMORY_LIMIT_MB = 500
 BATCHES = 10_000
 BAD_ROWS = 1000
 # An export after compaction against one that reads all the batches.
@@ -36,7 +36,7 @@ COMPACTED_LIMIT = 0.2
 # Events a second, by way of the local gateway and an S3 that is Python too.
 API_LIMIT = 5_000
 # Times what DuckDB alone takes for the same file.
-IMPORT_LIMITS = {"csv": 20.0, "ndjson": 20.0, "parquet": 15.0}
+IMPORT_LIMITS = {"csv": 6.0, "ndjson": 9.0, "parquet": 3.5}
 
 LAKE_PARTICIPANTS = """
 COPY (

@@ -250,6 +250,15 @@ def test_names_that_clash_when_shortened_stay_apart(tmp_path):
     assert by_pyreadstat(path)[0] == rows
 
 
+@pspp_is_here
+def test_a_name_like_the_short_name_of_another_variable_is_kept(tmp_path):
+    names = ["v0003", "V0001", "b", "v0000", "V0002", "c"]
+    content, _ = rendered(tmp_path, [Column(name, "", "integer") for name in names], [list(range(6))], "spss")
+    path = saved(tmp_path, content)
+    assert by_pspp(tmp_path, path) == (names, [[str(at) for at in range(6)]])
+    assert by_pyreadstat(path)[1].column_names == names
+
+
 HOSTILE_NAMES = [
     *["ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH", "with"],
     *[

@@ -64,7 +64,7 @@ def test_names_are_unique_without_regard_to_case(community):
         ({"type": "text", "label": "x" * 2001}, {"/label"}),
         ({"type": "text", "choices": CHOICES}, {"/choices"}),
         ({"type": "text", "multiple": True}, {"/multiple"}),
-        ({"type": "number", "choices": CHOICES, "multiple": True, "x": 1}, {"/x"}),
+        ({"type": "number", "choices": CHOICES, "multiple": True, "x": 1}, {"/x", "/choices", "/multiple"}),
         ({"type": "number", "choices": CHOICES, "multiple": True}, {"/choices", "/multiple"}),
         ({"type": "choice"}, {"/choices"}),
         ({"type": "choice", "choices": []}, {"/choices"}),
@@ -83,7 +83,7 @@ def test_names_are_unique_without_regard_to_case(community):
         ({"type": "choice", "choices": [*CHOICES, {"code": 3, "label": "Male"}]}, {"/choices/2/label"}),
         ({"type": "choice", "choices": CHOICES, "multiple": "no"}, {"/multiple"}),
         ({"type": "choice", "multiple": True, "choices": [{"code": 1, "label": "a;b"}]}, {"/choices/0/label"}),
-        ({"type": "choice", "choices": [{"code": n, "label": str(n)} for n in range(101)]}, {"/choices"}),
+        ({"type": "choice", "choices": [{"code": n, "label": str(n)} for n in range(1001)]}, {"/choices"}),
         (
             {"type": "choice", "choices": [{"code": n, "label": f"{n:03}" + "é" * 997} for n in range(101)]},
             {"/choices"},
@@ -102,6 +102,31 @@ def test_a_definition_is_read_as_it_was_made(community):
     assert community.call("GET", "/v1/attributes/Pick").json() == expected
     assert community.call("GET", "/v1/attributes").json() == {"items": [expected], "next_cursor": None}
     assert community.define("Bare", "text").json()["label"] == "Bare"
+
+
+def test_many_attributes_are_defined_at_once_or_none_of_them(community):
+    many = [{"name": f"Many{n}", "type": "number"} for n in range(101)]
+    answer = community.call("PUT", "/v1/attributes", {"attributes": many})
+    assert (answer.status, answer.json()) == (200, {"defined": 101})
+    listed = community.call("GET", "/v1/attributes?limit=100").json()
+    assert len(listed["items"]) == 100
+    assert listed["next_cursor"]
+    assert community.call("PUT", "/v1/attributes", {"attributes": many}).json() == {"defined": 101}
+    bad = [
+        {"name": "Good", "type": "text"},
+        {"name": "good", "type": "text"},
+        {"name": "9", "type": "text"},
+        {"name": "Sex", "type": "choice", "choices": [{"code": 1, "label": "2"}, {"code": 2, "label": "b"}]},
+        {"name": "Odd", "type": "shoe"},
+    ]
+    assert set(pointers(community.call("PUT", "/v1/attributes", {"attributes": bad}))) == {
+        "/attributes/1/name",
+        "/attributes/2/name",
+        "/attributes/3/choices/0/label",
+        "/attributes/4/type",
+    }
+    assert community.call("GET", "/v1/attributes/Good").status == 404
+    assert pointers(community.call("PUT", "/v1/attributes", {"attributes": 5})) == ["/attributes"]
 
 
 def test_a_hundred_choices_are_taken(community):
@@ -162,6 +187,7 @@ def copied(community, names):
     for start in range(0, len(copies), 25):
         puts = [{"PutRequest": {"Item": item}} for item in copies[start : start + 25]]
         assert not store.client.batch_write_item(RequestItems={store.table: puts})["UnprocessedItems"]
+    community.deployment.services.store.update((f"domain/{community.domain}", "domain"), remove=("attributes_count",))
     community.deployment.services.memory.clear()
 
 

@@ -214,7 +214,7 @@ class Lake(RuleBasedStateMachine):
         )
         call = Call(self.services, principal, {"participant_id": who}, {}, {}, self.services.seed())
         try:
-            purge.purge_participant(call)
+            purge.purge(call, who)
             assert seen or who in self.glimpsed
             self.purged.add(who)
         except purge.NotFound:
