@@ -191,3 +191,17 @@ def before(client: Any, operation: str, act: Callable[[dict[str, Any]], object])
         yield
     finally:
         client.meta.events.unregister(name, listen)
+
+
+@contextmanager
+def read_from(client: Any) -> Iterator[list[str]]:
+    """The partitions of the rows that are read while the context lasts, one by one or many at once."""
+    partitions: list[str] = []
+
+    def many(call: dict[str, Any]) -> None:
+        asked = [key["pk"] for table in call["RequestItems"].values() for key in table["Keys"]]
+        partitions.extend(asked)
+
+    one = before(client, "GetItem", lambda call: partitions.append(call["Key"]["pk"]))
+    with one, before(client, "BatchGetItem", many):
+        yield partitions

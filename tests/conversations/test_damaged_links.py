@@ -7,7 +7,7 @@ import pytest
 
 from chalicelib.conversations import query
 from tests.conversations.mailers import MAILERS
-from tests.conversations.panel import Device, before, conversation, opened, pid_of
+from tests.conversations.panel import Device, conversation, opened, pid_of, read_from
 from tests.deployed import Community, Deployment
 
 EACH = 30
@@ -42,11 +42,8 @@ def test_a_damaged_link_works_or_says_that_it_does_not_and_a_forged_one_reads_no
     """Nobody is let in as nobody, though the conversation's single link is open to everybody."""
     panel, links = open_panel
     chance = random.Random(mailer.__name__)
-    asked: list[str] = []
     worked = 0
-    with before(
-        panel.community.deployment.services.aws.dynamodb, "GetItem", lambda call: asked.append(call["Key"]["pk"])
-    ):
+    with read_from(panel.community.deployment.services.aws.dynamodb) as asked:
         for number in range(EACH):
             pid = pid_of(chance.choice(links))
             base = f"/c/{panel.made['code']}"
@@ -68,10 +65,9 @@ def test_a_damaged_link_works_or_says_that_it_does_not_and_a_forged_one_reads_no
 
 def test_a_forged_pid_of_a_link_for_one_device_reads_no_row_of_its_own(community: Community):
     panel, (link, *_) = opened(community)
-    asked: list[str] = []
     base, pid = f"/c/{panel.made['code']}", pid_of(link)
     chance = random.Random(7)
-    with before(community.deployment.services.aws.dynamodb, "GetItem", lambda call: asked.append(call["Key"]["pk"])):
+    with read_from(community.deployment.services.aws.dynamodb) as asked:
         for mailer in MAILERS:
             forged = "".join(chance.sample(pid, len(pid)))
             damaged = mailer(base, forged, chance)
@@ -79,7 +75,7 @@ def test_a_forged_pid_of_a_link_for_one_device_reads_no_row_of_its_own(community
             assert Device(community).post(damaged, b"").status == 404
         assert {pk.partition("/")[0] for pk in asked} <= {"code", "domain"}
         assert Device(community).get(f"{base}?amp;PID={pid.upper()}.").status == 200
-        assert asked[-1].startswith("link/"), "the watch sees the row of a good pid"
+        assert any(pk.startswith("link/") for pk in asked), "the watch sees the row of a good pid"
 
 
 def test_a_damaged_link_is_started_and_gone_on_with_like_the_whole_one(community: Community):
