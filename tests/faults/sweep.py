@@ -56,11 +56,21 @@ def places(calls: Sequence[int], number: int, turn: int) -> list[int]:
     return sorted(calls[(3 * turn + n * size // number) % size] for n in range(number))
 
 
+def _struck(site: Site, scenario: Scenario, kind: str, number: int) -> World:
+    """The scenario played with the fault at that call, or at the last one before it where this time there are fewer:
+    who is asked first, and so how often, is not the same every time."""
+    world = play(site, scenario, Fault(kind, number))
+    while not world.injector.fired and number > 0:
+        number -= 1
+        world = play(site, scenario, Fault(kind, number))
+    return world
+
+
 def sweep(site: Site, scenario: Scenario, kind: str, at: Sequence[int]) -> Outcome:
     """Play the scenario with a fault of the kind at each of those calls."""
     outcome = Outcome()
     for number in at:
-        world = play(site, scenario, Fault(kind, number))
+        world = _struck(site, scenario, kind, number)
         outcome.injected += len(world.injector.fired)
         outcome.broken += [f"{kind} at call {number} ({_where(world)}): {what}" for what in world.broken]
     return outcome

@@ -287,7 +287,7 @@ def test_the_inverse_restores_in_python_and_in_sql_what_was_guarded(values):
     assert [unguarded(text) for text in shown] == values
     for texts in (values, shown):
         sql = f"SELECT list_transform(?::VARCHAR[], lambda text: {unguarded_sql('text')})"
-        assert duckdb.execute(sql, [texts]).fetchone() == ([unguarded(text) for text in texts],)
+        assert duckdb.execute(sql, [texts]).fetchall()[0] == ([unguarded(text) for text in texts],)
 
 
 def test_labels_and_headers_are_guarded_and_numbers_never(tmp_path):

@@ -107,7 +107,7 @@ def test_a_file_stays_until_its_import_has_ended_and_is_erased_also_when_that_fa
     a_minute(community)
     found = listed(community)
     assert found["bad.csv"]["status"] == "failed"
-    assert "event_id" in found["bad.csv"]["error"]["detail"]
+    assert "'shoe' is not a column" in found["bad.csv"]["error"]["detail"]
     assert found["good.csv"]["status"] == "completed"
     assert inbox_of(community) == set()
 

@@ -37,8 +37,10 @@ def read(folder, kind: str, form: str):
     """What comes of the file `folder`/upload: line -> row, and line -> reason."""
     asked = reader.Asked(kind, form, "01K0", "2026-11-21T16:36:13.250000Z", CATALOG, "500MB")
     outcome = reader.read(asked, folder, Quiet())
-    found = duckdb.sql(f"SELECT * FROM '{outcome.rows}'")
-    got = {row[1]: dict(zip(found.columns, row, strict=True)) for row in found.fetchall()}
+    with duckdb.connect() as con:
+        found = con.execute(f"SELECT * FROM '{outcome.rows}'")
+        names = [column[0] for column in found.description]
+        got = {row[1]: dict(zip(names, row, strict=True)) for row in found.fetchall()}
     with outcome.rejects.open(encoding="utf-8-sig", newline="") as file:
         rejected = {int(line): reason for line, reason, _ in [*csv.reader(file)][1:]}
     assert (outcome.accepted, outcome.rejected) == (len(got), len(rejected))

@@ -162,7 +162,7 @@ def done(answer: Any) -> Any:
 
 def feed(community: Community) -> None:
     community.define("City")
-    community.define("Age", "number")
+    done(community.call("PUT", "/v1/attributes", {"attributes": [{"name": "Age", "type": "number"}]}))
     for path in ("/v1/attributes", "/v1/attributes/City", "/v1/datasets/participants"):
         done(community.call("GET", path))
     for n in range(3):
