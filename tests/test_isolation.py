@@ -29,7 +29,7 @@ NEVER = {
     "participant_id": "never",
 }
 # A link is for whoever has it: its secret is the permission, and no key is asked for.
-PUBLIC = {"token", "code"}
+PUBLIC = {"token", "code", "file"}
 # A name that a domain may give as it likes, whatever others call theirs.
 OWN_NAMES = {("PUT", "/v1/attributes/{name}")}
 BODIES = {
